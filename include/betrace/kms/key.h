@@ -1,0 +1,73 @@
+// What a key is apart from its secret: id, owner, version, state, public half and wrapped forms.
+// States are those of NIST SP 800-57 part 1, section 7, named as the field names them.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "betrace/kms/tenant.h"
+
+namespace betrace::kms {
+
+using Bytes = std::vector<std::uint8_t>;
+using SystemTime = std::chrono::sys_time<std::chrono::milliseconds>;
+
+enum class KeyType : std::uint8_t { signing, encryption };
+enum class KeyState : std::uint8_t { active, rotated, revoked, destroyed };
+
+std::string_view to_string(KeyType type);    // "signing", "encryption"
+std::string_view to_string(KeyState state);  // "active", "rotated", "revoked", "destroyed"
+Result<KeyType> parse_key_type(std::string_view text);
+Result<KeyState> parse_key_state(std::string_view text);
+
+// UUIDv7 (RFC 9562, section 5.7): sorts by time of creation.
+class KeyId {
+ public:
+  KeyId() = default;
+  explicit KeyId(std::array<std::uint8_t, 16> bytes) : bytes_(bytes) {}
+  static KeyId generate(SystemTime now);
+  // Errors: invalid_argument.
+  static Result<KeyId> parse(std::string_view text);
+
+  std::string str() const;
+  const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
+  friend auto operator<=>(const KeyId&, const KeyId&) = default;
+
+ private:
+  std::array<std::uint8_t, 16> bytes_{};
+};
+
+// Bound into a wrapping by the provider; unwrapping under another one fails.
+// For a tenant's key: {"keyType": "signing" or "encryption", "tenantId": …}.
+using EncryptionContext = std::map<std::string, std::string>;
+EncryptionContext key_context(const TenantId& tenant, KeyType type);
+
+// One wrapped form of a key. `master_key_id` is what the provider answered (an ARN, a versioned
+// id), never the alias that was asked for: an alias may move later.
+struct Wrapping {
+  std::string provider;
+  std::string master_key_id;
+  Bytes blob;
+};
+
+struct KeyRecord {
+  KeyId id;
+  TenantId tenant;
+  KeyType type = KeyType::signing;
+  std::uint32_t version = 1;
+  KeyState state = KeyState::active;
+  SystemTime created_at;
+  std::optional<SystemTime> state_changed_at;  // when it stopped being active
+  std::string reason;                          // of a revocation
+  Bytes public_key;                            // signing: 32 bytes, Ed25519 (RFC 8032)
+  Bytes attestation;                           // signing: 64 bytes, by the service key
+  std::vector<Wrapping> wrappings;
+};
+
+}  // namespace betrace::kms

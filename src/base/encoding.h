@@ -1,0 +1,41 @@
+// Bytes as text. Decoders are strict: no white space, no stray bits, padding exactly where due.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "betrace/kms/key.h"
+#include "betrace/kms/secret_bytes.h"
+
+namespace betrace::kms {
+
+// RFC 4648 section 4, padded.
+std::string base64_encode(std::span<const std::uint8_t> bytes);
+void base64_append(std::span<const std::uint8_t> bytes, WipedString& out);
+std::optional<WipedBytes> base64_decode(std::string_view text);
+
+// RFC 4648 section 5, without padding.
+std::string base64url_encode(std::span<const std::uint8_t> bytes);
+void base64url_append(std::span<const std::uint8_t> bytes, WipedString& out);
+std::optional<WipedBytes> base64url_decode(std::string_view text);
+
+std::string hex_encode(std::span<const std::uint8_t> bytes);
+std::optional<Bytes> hex_decode(std::string_view text);
+
+// RFC 3986; '+' stays '+'. Nothing when an escape is cut or not hexadecimal.
+std::optional<std::string> percent_decode(std::string_view text);
+std::string percent_encode(std::string_view text);
+
+bool is_valid_utf8(std::string_view text);
+
+inline std::span<const std::uint8_t> as_bytes(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+inline std::string_view as_text(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace betrace::kms
