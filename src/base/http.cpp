@@ -32,9 +32,8 @@ Reply::~Reply() {
   Response response;
   response.status = 500;
   response.content_type = "application/problem+json";
-  response.body =
-      R"({"type":"about:blank","title":"Internal Server Error","status":500,)"
-      R"("code":"internal","detail":"the request was dropped without an answer"})";
+  response.body = R"({"type":"about:blank","title":"Internal Server Error","status":500,)"
+                  R"("code":"internal","detail":"the request was dropped without an answer"})";
   connection_->send(std::move(response));
 }
 

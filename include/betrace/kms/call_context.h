@@ -32,7 +32,9 @@ struct CallContext {
   TraceContext trace;
 
   // The service acting for itself, e.g. a probe or a refresh.
-  static CallContext system(std::string request_id) { return {.request_id = std::move(request_id)}; }
+  static CallContext system(std::string request_id) {
+    return {.request_id = std::move(request_id)};
+  }
 };
 
 }  // namespace betrace::kms

@@ -48,11 +48,11 @@ std::string_view to_string(ErrorCode code);
 
 struct Error {
   ErrorCode code = ErrorCode::internal;
-  std::string message;
+  std::string message = {};
   // The provider's own name of the error, e.g. "DisabledException"; empty when it gave none.
-  std::string type;
+  std::string type = {};
   // How long the other side asked us to wait, e.g. by Retry-After.
-  std::optional<std::chrono::milliseconds> retry_after;
+  std::optional<std::chrono::milliseconds> retry_after = {};
   // The other side refused because of our rate; a retry backs off exponentially.
   bool throttled = false;
 };
