@@ -27,8 +27,9 @@ struct LogOptions {
   std::string level = "INFO";
   std::map<std::string, std::string> category_levels;  // category → level
   bool console = true;                                 // standard error
-  bool json = false;
-  std::string file;  // empty: none
+  bool json = false;                                   // the console's lines
+  std::string file;                                    // empty: none; folders are made
+  bool file_json = false;
 };
 
 // Quarkus and java.util.logging names: OFF FATAL ERROR WARN INFO DEBUG TRACE ALL, SEVERE WARNING
@@ -37,7 +38,8 @@ Result<spdlog::level::level_enum> parse_log_level(std::string_view text);
 
 // Before the first line, once; a file that cannot be opened is an error that names it.
 Status configure_logging(const LogOptions& options);
-// Live, for a category and everything below it.
+// Live, for a category and everything below it that has no level of its own; "" is the root.
+// Errors: invalid_argument.
 Status set_log_level(std::string_view category, std::string_view level);
 // Opens the file anew, after logrotate(8) has moved it.
 Status reopen_log_file();

@@ -1,0 +1,63 @@
+#include "telemetry/metric_catalogue.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace betrace::kms {
+namespace {
+
+constexpr auto counter = prometheus::MetricType::Counter;
+constexpr auto gauge = prometheus::MetricType::Gauge;
+constexpr auto histogram = prometheus::MetricType::Histogram;
+
+constexpr MetricDescription catalogue[] = {
+    {"betrace_kms_build_info", gauge, "version", "Always 1; the label names the release."},
+    {"cache_evictions_total", counter, "cache,cause",
+     "Keys that left a cache: for want of room, because their time was up, or on demand."},
+    {"cache_size", gauge, "cache", "Keys in a cache now."},
+    {"circuit_breaker_state", gauge, "name", "0 closed, 1 open, 2 half open."},
+    {"http_server_requests_seconds", histogram, "method,route,status",
+     "Time to answer a request, from its head to its answer."},
+    {"kms_cache_hit_total", counter, "key_type", "Keys that were found in their cache."},
+    {"kms_cache_miss_total", counter, "key_type", "Keys that had to be loaded."},
+    {"kms_decryptions_total", counter, "result", "Texts that callers asked to decrypt."},
+    {"kms_encryptions_total", counter, "", "Texts encrypted for callers."},
+    {"kms_errors_total", counter, "operation,error",
+     "Calls to the provider of the master key that failed, by error code."},
+    {"kms_last_rotation_timestamp_seconds", gauge, "",
+     "When the oldest active tenant key was made; absent while there are none."},
+    {"kms_operation_seconds", histogram, "provider,operation",
+     "Time of a call to the provider of the master key, each attempt by itself."},
+    {"kms_retrieve_encryption_key_seconds", histogram, "",
+     "Time to get an encryption key, from the cache or through the provider."},
+    {"kms_retrieve_public_key_seconds", histogram, "",
+     "Time to get a public key, from the cache or from the store."},
+    {"kms_retrieve_signing_key_seconds", histogram, "",
+     "Time to get a signing key, from the cache or through the provider."},
+    {"kms_rotation_duration_seconds", histogram, "", "Time of a whole rotation run."},
+    {"kms_rotation_failures_total", counter, "", "Keys that could not be rotated."},
+    {"kms_rotation_success_total", counter, "", "Keys rotated."},
+    {"kms_signatures_total", counter, "", "Payloads signed for callers."},
+    {"kms_tenants_rotated_total", counter, "", "Tenants whose keys were rotated."},
+    {"kms_verifications_total", counter, "result", "Signatures that callers asked to verify."},
+    {"process_cpu_seconds_total", counter, "", "Total user and system CPU time spent in seconds."},
+    {"process_max_fds", gauge, "", "Maximum number of open file descriptors."},
+    {"process_open_fds", gauge, "", "Number of open file descriptors."},
+    {"process_resident_memory_bytes", gauge, "", "Resident memory size in bytes."},
+    {"process_start_time_seconds", gauge, "",
+     "Start time of the process since unix epoch in seconds."},
+    {"process_virtual_memory_bytes", gauge, "", "Virtual memory size in bytes."},
+};
+
+static_assert(std::ranges::is_sorted(catalogue, {}, &MetricDescription::name));
+
+}  // namespace
+
+std::span<const MetricDescription> metric_catalogue() { return catalogue; }
+
+const MetricDescription* find_metric(std::string_view name) {
+  const auto* found = std::ranges::lower_bound(catalogue, name, {}, &MetricDescription::name);
+  return found != std::end(catalogue) && found->name == name ? found : nullptr;
+}
+
+}  // namespace betrace::kms
