@@ -1,0 +1,26 @@
+# Every command of the project; each is one script in tools/, which says what it does.
+.PHONY: build run test check bench bench-peers torture clean
+
+build:
+	@tools/build
+
+run:
+	@tools/run
+
+test:
+	@tools/test
+
+check:
+	@tools/check
+
+bench:
+	@tools/bench
+
+bench-peers:
+	@tools/bench-peers
+
+torture:
+	@tools/torture
+
+clean:
+	rm -rf build

@@ -1,0 +1,27 @@
+# Shared by the scripts of this folder: source it, it leaves you in the root of the tree.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+# Seconds since the script began, for the lines that say what took how long.
+took() { printf '%s' "${SECONDS}s"; }
+
+# Cached objects serve every clone and build folder, precompiled headers included.
+export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros,include_file_mtime,include_file_ctime}"
+
+# build PRESET [TARGET…]
+build() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || {
+    cat "build/$preset.configure.log" >&2
+    die "configuring the preset $preset failed"
+  }
+  ninja -C "build/$preset" -j"$(nproc)" "$@"
+}
+mkdir -p build
