@@ -1,0 +1,37 @@
+// STS AssumeRole: one set of credentials exchanged for those of a role. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "betrace/kms/call_context.h"
+#include "betrace/kms/clock.h"
+#include "betrace/kms/result.h"
+
+#include "providers/aws_credentials.h"
+
+namespace betrace::kms {
+
+// An STS endpoint and what is needed to speak to it; http and clock must outlive it.
+struct StsEndpoint {
+  HttpClient& http;
+  const Clock& clock;
+  std::string region;
+  std::string url;  // without a slash at the end
+};
+
+struct RoleRequest {
+  std::string role_arn;
+  std::string session_name;
+  std::string external_id;              // empty: none
+  std::chrono::seconds duration{3600};  // AWS accepts 900 s to 12 h
+};
+
+// Errors: kms_access_denied, kms_unavailable, kms_timeout, as AWS or the network gave them.
+Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
+                                   const RoleRequest& request, const AwsCredentials& by);
+
+// RFC 3339, UTC: "2026-11-23T02:00:00Z", fractions allowed.
+std::optional<SystemTime> parse_utc_time(std::string_view text);
+
+}  // namespace betrace::kms

@@ -1,0 +1,191 @@
+#include "providers/aws_settings.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "base/try.h"
+
+namespace betrace::kms {
+namespace {
+
+constexpr std::string_view key_setting = "aws.kms.master-key-id";
+constexpr std::string_view accepted_keys =
+    "accepted are a key ARN (arn:aws:kms:REGION:ACCOUNT:key/ID), an alias ARN "
+    "(arn:aws:kms:REGION:ACCOUNT:alias/NAME), a key id and alias/NAME";
+
+bool is_alnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool made_of(std::string_view text, std::string_view others) {
+  return !text.empty() && std::ranges::all_of(text, [&](char c) {
+    return is_alnum(c) || others.find(c) != std::string_view::npos;
+  });
+}
+
+bool is_account(std::string_view text) {
+  return text.size() == 12 &&
+         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_region(std::string_view text) {
+  return text.size() <= 32 && made_of(text, "-") && text.front() != '-' && text.back() != '-';
+}
+
+bool is_resource(std::string_view text) {
+  if (text.starts_with("alias/")) return made_of(text.substr(6), "/_-");
+  if (text.starts_with("key/")) return made_of(text.substr(4), "-_.");
+  return false;
+}
+
+// Empty when `text` names a key, else what is wrong with it.
+std::string fault_of_key(std::string_view text) {
+  if (text.size() > 2048) return "it is longer than 2048 characters";
+  if (!text.starts_with("arn:")) {
+    const bool good = text.starts_with("alias/") ? is_resource(text) : made_of(text, "-_.");
+    return good ? "" : "it is neither an ARN, a key id nor an alias";
+  }
+  const auto arn = parse_arn(text);
+  if (!arn) return "an ARN has six parts";
+  if (!arn->partition.starts_with("aws")) {
+    return fmt::format(
+        "its partition is '{}', accepted are aws, aws-cn, aws-us-gov and other aws-…",
+        arn->partition);
+  }
+  if (arn->service != "kms") return fmt::format("its service is '{}', not 'kms'", arn->service);
+  if (!is_region(arn->region)) return fmt::format("its region is '{}'", arn->region);
+  if (!is_account(arn->account)) {
+    return fmt::format("its account is '{}', an account has 12 digits", arn->account);
+  }
+  if (!is_resource(arn->resource)) {
+    return fmt::format("it names '{}', accepted are key/ID and alias/NAME", arn->resource);
+  }
+  return "";
+}
+
+Result<std::string> checked_url(std::string_view from, std::string url) {
+  const auto scheme = url.find("://");
+  const bool http = url.starts_with("http://") || url.starts_with("https://");
+  while (!url.empty() && url.back() == '/' && url.size() > scheme + 3) url.pop_back();
+  const std::string_view host = http ? std::string_view(url).substr(scheme + 3) : "";
+  const auto visible = [](char c) { return c > ' ' && c < '\x7f' && c != '?' && c != '#'; };
+  if (!http || host.empty() || host.front() == '/' || host.find('@') != std::string_view::npos ||
+      !std::ranges::all_of(host, visible)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}='{}': accepted is http:// or https:// with a host and perhaps a "
+                            "port, e.g. http://localhost:4566",
+                            from, url));
+  }
+  return url;
+}
+
+std::optional<std::string> variable(const ProviderEnvironment& environment, const char* name) {
+  auto value = environment.environment ? environment.environment(name) : std::nullopt;
+  if (value && value->empty()) value.reset();
+  return value;
+}
+
+// The first of these variables that is set, else AWS's own address.
+Result<std::string> address(const ProviderEnvironment& environment, const char* own_variable,
+                            std::string_view service, std::string_view region) {
+  for (const char* name : {own_variable, "AWS_ENDPOINT_URL"}) {
+    if (auto url = variable(environment, name)) return checked_url(name, *std::move(url));
+  }
+  return aws_service_url(service, region);
+}
+
+Result<std::string> find_region(const ProviderEnvironment& environment,
+                                const std::optional<std::string>& profile_region) {
+  std::string from = "aws.kms.region";
+  auto region = environment.settings(from);
+  for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
+    if (region) break;
+    from = name;
+    region = variable(environment, name);
+  }
+  if (!region) {
+    from = "region of the AWS profile";
+    region = profile_region.value_or("us-east-1");
+  }
+  if (!is_region(*region)) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}='{}': accepted is the name of an AWS region, e.g. us-east-1", from,
+                            *region));
+  }
+  return *region;
+}
+
+}  // namespace
+
+std::optional<AwsArn> parse_arn(std::string_view text) {
+  std::array<std::string_view, 6> parts;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto colon = i + 1 < parts.size() ? text.find(':') : text.size();
+    if (colon == std::string_view::npos) return std::nullopt;
+    parts[i] = text.substr(0, colon);
+    text.remove_prefix(std::min(colon + 1, text.size()));
+  }
+  if (parts[0] != "arn") return std::nullopt;
+  return AwsArn{parts[1], parts[2], parts[3], parts[4], parts[5]};
+}
+
+bool same_kms_key(std::string_view a, std::string_view b) {
+  const auto key_id = [](std::string_view text) {
+    const auto slash = text.rfind("key/");
+    return slash == std::string_view::npos ? text : text.substr(slash + 4);
+  };
+  return key_id(a) == key_id(b);
+}
+
+std::string aws_service_url(std::string_view service, std::string_view region) {
+  // botocore's partitions.json: the DNS suffix of each partition by the prefix of its regions.
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> suffixes{{
+      {"cn-", "amazonaws.com.cn"},
+      {"us-iso-", "c2s.ic.gov"},
+      {"us-isob-", "sc2s.sgov.gov"},
+      {"us-isof-", "csp.hci.ic.gov"},
+      {"eu-isoe-", "cloud.adc-e.uk"},
+      {"eusc-", "amazonaws.eu"},
+  }};
+  std::string_view suffix = "amazonaws.com";
+  for (const auto& [prefix, value] : suffixes) {
+    if (region.starts_with(prefix)) suffix = value;
+  }
+  return fmt::format("https://{}.{}.{}", service, region, suffix);
+}
+
+Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
+                                      const std::optional<std::string>& profile_region) {
+  AwsSettings settings;
+  const auto key = environment.settings(key_setting);
+  if (!key) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} is not set, and the aws provider needs it: {}", key_setting,
+                            accepted_keys));
+  }
+  if (const std::string fault = fault_of_key(*key); !fault.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}='{}': {}; {}", key_setting, *key, fault, accepted_keys));
+  }
+  settings.key_id = *key;
+  settings.region = TRY(find_region(environment, profile_region));
+
+  auto endpoint = environment.settings("aws.kms.endpoint");
+  settings.kms_url =
+      endpoint ? TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)))
+               : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms", settings.region));
+  settings.sts_url = TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", settings.region));
+
+  const auto arn = parse_arn(settings.key_id);
+  if (arn && arn->region != settings.region) {
+    settings.warnings.push_back(fmt::format(
+        "aws.kms.master-key-id names a key in region {} but aws.kms.region is {}: requests go to "
+        "{}, and AWS KMS serves a key only in its own region. Set aws.kms.region={}",
+        arn->region, settings.region, settings.region, arn->region));
+  }
+  return settings;
+}
+
+}  // namespace betrace::kms

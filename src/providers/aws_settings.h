@@ -1,0 +1,40 @@
+// What the AWS provider is told: which key, which region, which addresses; checked once at start.
+// Thread-safe: plain values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "betrace/kms/result.h"
+
+#include "providers/catalog.h"
+
+namespace betrace::kms {
+
+// arn:aws:kms:eu-west-1:123456789012:key/… taken apart; the views point into the text.
+struct AwsArn {
+  std::string_view partition, service, region, account, resource;
+};
+std::optional<AwsArn> parse_arn(std::string_view text);
+
+// Whether both name one KMS key as far as the text shows: the last part of an ARN is the key id.
+bool same_kms_key(std::string_view a, std::string_view b);
+
+// "https://kms.us-east-1.amazonaws.com"; other partitions have their own domains.
+std::string aws_service_url(std::string_view service, std::string_view region);
+
+struct AwsSettings {
+  std::string key_id;  // ARN, alias ARN, key id or alias/…
+  std::string region;
+  std::string kms_url, sts_url;       // without a slash at the end
+  std::vector<std::string> warnings;  // sentences for the log
+};
+
+// `profile_region`: what the user's AWS profile says, used where neither the setting nor
+// AWS_REGION or AWS_DEFAULT_REGION does. Errors: invalid_argument.
+Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
+                                      const std::optional<std::string>& profile_region);
+
+}  // namespace betrace::kms
