@@ -1,0 +1,346 @@
+// Keys by tenant and version, unwrapped, for a while. One load per key however many callers miss
+// at once, and those who wait are continuations, not threads. A hit takes one shared lock of one of
+// 64 shards and touches nothing else. Bounded: over `max_size` the least recently used of a shard
+// goes. A key in use is loaded again in the background at 80 % of its time to live, so that an
+// outage finds it fresh. Errors are never cached; an unknown tenant is remembered for a second.
+// Thread-safe.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include "betrace/kms/call_context.h"
+#include "betrace/kms/clock.h"
+#include "betrace/kms/key_service.h"
+#include "betrace/kms/result.h"
+#include "betrace/kms/tenant.h"
+
+namespace betrace::kms {
+
+// Version 0 stands for the active one, whichever that is.
+struct CacheKey {
+  std::string tenant;
+  std::uint32_t version = 0;
+};
+struct CacheKeyView {
+  std::string_view tenant;
+  std::uint32_t version = 0;
+};
+
+struct CacheKeyHash {
+  using is_transparent = void;
+  using is_avalanching = void;
+  // The finaliser of SplitMix64; the version leaves the shard's bits alone, so that all versions
+  // of a tenant live in one shard.
+  template <class Key>
+  std::size_t operator()(const Key& key) const {
+    auto hash = std::hash<std::string_view>{}(key.tenant);
+    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9U;
+    return (hash ^ (hash >> 27)) ^ (key.version * 0x9e3779b97f4a7c15U & ~shard_bits);
+  }
+  static constexpr std::size_t shard_bits = std::size_t{63} << 28;
+};
+struct CacheKeyEqual {
+  using is_transparent = void;
+  template <class A, class B>
+  bool operator()(const A& a, const B& b) const {
+    return a.version == b.version && std::string_view(a.tenant) == std::string_view(b.tenant);
+  }
+};
+
+struct KeyCacheOptions {
+  std::chrono::milliseconds ttl{std::chrono::minutes(60)};
+  std::size_t max_size = 1000;
+};
+
+template <class Value>
+class KeyCache {
+ public:
+  using Pointer = std::shared_ptr<const Value>;
+  // Loads one key; may call `done` at once or later, from any thread.
+  using Loader = std::function<void(const CallContext&, const CacheKey&, Done<Pointer>)>;
+
+  KeyCache(KeyCacheOptions options, const Clock& clock, Loader loader)
+      : options_(options), clock_(clock), loader_(std::move(loader)) {}
+
+  // The key if it is here and fresh, counted as a hit; nothing else is counted.
+  Pointer find(const TenantId& tenant, std::uint32_t version = 0);
+  // For a caller whose find() found nothing: counts a miss, and loads or joins the load.
+  void load(const CallContext& call, const TenantId& tenant, std::uint32_t version,
+            Done<Pointer> done);
+  // Drops every version of the tenant; a load under way is answered but not kept.
+  void evict(const TenantId& tenant);
+  void evict_everything();
+  // Drops what has expired.
+  void sweep();
+  // Tenants used since `since`, each once.
+  std::vector<TenantId> used_since(std::chrono::steady_clock::time_point since) const;
+
+  CacheStatistics statistics() const;
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::size_t shard_count = 64;
+  static constexpr std::size_t unknown_max = 64;  // per shard
+  static constexpr std::chrono::seconds unknown_ttl{1};
+
+  struct Entry {
+    Pointer value;
+    Time expires_at, refresh_at;
+    mutable Time::rep last_used = 0;
+  };
+  struct Load {
+    std::vector<Done<Pointer>> waiting;
+    bool keep = true;
+  };
+  using LoadPointer = std::shared_ptr<Load>;
+  using Map = boost::unordered_flat_map<CacheKey, Entry, CacheKeyHash, CacheKeyEqual>;
+  struct alignas(64) Shard {
+    mutable std::shared_mutex mutex;
+    Map entries;
+    std::unordered_map<CacheKey, LoadPointer, CacheKeyHash, CacheKeyEqual> loads;
+    std::unordered_map<std::string, Time> unknown;
+    mutable std::atomic<std::uint64_t> hits{0};
+  };
+
+  Shard& shard_of(std::size_t hash) { return shards_[(hash & CacheKeyHash::shard_bits) >> 28]; }
+  Pointer find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const;
+  void begin(const CallContext& call, Shard& shard, CacheKey key, LoadPointer load);
+  void finish(Shard& shard, const CacheKey& key, const LoadPointer& load, Result<Pointer> result);
+  void refresh(Shard& shard, const CacheKeyView& key);
+  void remember(Shard& shard, const CacheKey& key, Pointer value);
+  void make_room();
+
+  const KeyCacheOptions options_;
+  const Clock& clock_;
+  const Loader loader_;
+  std::array<Shard, shard_count> shards_;
+  std::atomic<std::size_t> size_{0};
+  std::atomic<std::size_t> hand_{0};
+  std::atomic<std::uint64_t> misses_{0}, evicted_size_{0}, evicted_expired_{0},
+      evicted_explicit_{0};
+};
+
+template <class Value>
+auto KeyCache<Value>::find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const
+    -> Pointer {
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) return nullptr;
+  const Entry& entry = found->second;
+  const auto now = clock_.coarse_now();
+  if (now >= entry.expires_at) return nullptr;
+  std::atomic_ref last_used(entry.last_used);
+  const auto ticks = now.time_since_epoch().count();
+  if (last_used.load(std::memory_order_relaxed) != ticks) {
+    last_used.store(ticks, std::memory_order_relaxed);
+  }
+  refresh = now >= entry.refresh_at;
+  return entry.value;
+}
+
+template <class Value>
+auto KeyCache<Value>::find(const TenantId& tenant, std::uint32_t version) -> Pointer {
+  const CacheKeyView key{tenant.str(), version};
+  Shard& shard = shard_of(CacheKeyHash{}(key));
+  bool refresh_due = false;
+  Pointer value;
+  {
+    const std::shared_lock lock(shard.mutex);
+    value = find_fresh(shard, key, refresh_due);
+    if (value) shard.hits.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (refresh_due) refresh(shard, key);
+  return value;
+}
+
+template <class Value>
+void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std::uint32_t version,
+                           Done<Pointer> done) {
+  CacheKey key{tenant.str(), version};
+  Shard& shard = shard_of(CacheKeyHash{}(key));
+  misses_.fetch_add(1, std::memory_order_relaxed);
+  LoadPointer load;
+  {
+    std::unique_lock lock(shard.mutex);
+    bool refresh_due = false;
+    if (auto value = find_fresh(shard, {key.tenant, version}, refresh_due)) {
+      lock.unlock();
+      done(std::move(value));
+      return;
+    }
+    if (const auto unknown = shard.unknown.find(key.tenant); unknown != shard.unknown.end()) {
+      if (clock_.coarse_now() < unknown->second) {
+        lock.unlock();
+        done(fail(ErrorCode::tenant_not_found, "tenant '" + key.tenant + "' does not exist"));
+        return;
+      }
+      shard.unknown.erase(unknown);
+    }
+    auto& running = shard.loads[key];
+    if (running) {
+      running->waiting.push_back(std::move(done));
+      return;
+    }
+    load = running = std::make_shared<Load>();
+    load->waiting.push_back(std::move(done));
+  }
+  begin(call, shard, std::move(key), std::move(load));
+}
+
+template <class Value>
+void KeyCache<Value>::refresh(Shard& shard, const CacheKeyView& view) {
+  CacheKey key{std::string(view.tenant), view.version};
+  LoadPointer load;
+  {
+    const std::unique_lock lock(shard.mutex);
+    const auto found = shard.entries.find(view);
+    if (found == shard.entries.end() || clock_.coarse_now() < found->second.refresh_at) return;
+    // Whatever becomes of this attempt, the next one is due a twentieth of the life later.
+    found->second.refresh_at = clock_.coarse_now() + options_.ttl / 20;
+    auto& running = shard.loads[key];
+    if (running) return;
+    load = running = std::make_shared<Load>();
+  }
+  begin(CallContext::system("cache-refresh"), shard, std::move(key), std::move(load));
+}
+
+template <class Value>
+void KeyCache<Value>::begin(const CallContext& call, Shard& shard, CacheKey key, LoadPointer load) {
+  auto done = [this, &shard, key, load](Result<Pointer> result) {
+    finish(shard, key, load, std::move(result));
+  };
+  // The load belongs to all who wait: it must not end with the first caller's patience.
+  CallContext shared = call;
+  shared.cancelled = {};
+  loader_(shared, key, std::move(done));
+}
+
+template <class Value>
+void KeyCache<Value>::finish(Shard& shard, const CacheKey& key, const LoadPointer& load,
+                             Result<Pointer> result) {
+  std::vector<Done<Pointer>> waiting;
+  {
+    const std::unique_lock lock(shard.mutex);
+    waiting = std::move(load->waiting);
+    if (load->keep) {
+      shard.loads.erase(key);
+      if (result) {
+        remember(shard, key, *result);
+      } else if (result.error().code == ErrorCode::tenant_not_found) {
+        if (shard.unknown.size() >= unknown_max) shard.unknown.clear();
+        shard.unknown.insert_or_assign(key.tenant, clock_.coarse_now() + unknown_ttl);
+      }
+    }
+  }
+  if (result) make_room();
+  for (auto& done : waiting) done(result);
+}
+
+template <class Value>
+void KeyCache<Value>::remember(Shard& shard, const CacheKey& key, Pointer value) {
+  const auto now = clock_.coarse_now();
+  Entry entry{std::move(value), now + options_.ttl, now + options_.ttl * 4 / 5,
+              now.time_since_epoch().count()};
+  if (shard.entries.insert_or_assign(key, std::move(entry)).second) size_.fetch_add(1);
+}
+
+template <class Value>
+void KeyCache<Value>::make_room() {
+  while (size_.load() > options_.max_size) {
+    Shard& shard = shards_[hand_.fetch_add(1) % shard_count];
+    const std::unique_lock lock(shard.mutex);
+    if (size_.load() <= options_.max_size || shard.entries.empty()) continue;
+    const auto oldest = std::ranges::min_element(
+        shard.entries, {}, [](const auto& item) { return item.second.last_used; });
+    shard.entries.erase(oldest);
+    size_.fetch_sub(1);
+    evicted_size_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+template <class Value>
+void KeyCache<Value>::evict(const TenantId& tenant) {
+  Shard& shard = shard_of(CacheKeyHash{}(CacheKeyView{tenant.str()}));
+  const std::unique_lock lock(shard.mutex);
+  shard.unknown.erase(tenant.str());
+  for (auto it = shard.loads.begin(); it != shard.loads.end();) {
+    const bool same = it->first.tenant == tenant.str();
+    if (same) it->second->keep = false;
+    it = same ? shard.loads.erase(it) : std::next(it);
+  }
+  const auto erased =
+      erase_if(shard.entries, [&](const auto& item) { return item.first.tenant == tenant.str(); });
+  size_.fetch_sub(erased);
+  evicted_explicit_.fetch_add(erased, std::memory_order_relaxed);
+}
+
+template <class Value>
+void KeyCache<Value>::evict_everything() {
+  for (auto& shard : shards_) {
+    const std::unique_lock lock(shard.mutex);
+    for (auto& [key, load] : shard.loads) load->keep = false;
+    shard.loads.clear();
+    shard.unknown.clear();
+    size_.fetch_sub(shard.entries.size());
+    evicted_explicit_.fetch_add(shard.entries.size(), std::memory_order_relaxed);
+    shard.entries.clear();
+  }
+}
+
+template <class Value>
+void KeyCache<Value>::sweep() {
+  const auto now = clock_.coarse_now();
+  for (auto& shard : shards_) {
+    const std::unique_lock lock(shard.mutex);
+    const auto erased =
+        erase_if(shard.entries, [&](const auto& item) { return now >= item.second.expires_at; });
+    size_.fetch_sub(erased);
+    evicted_expired_.fetch_add(erased, std::memory_order_relaxed);
+  }
+}
+
+template <class Value>
+std::vector<TenantId> KeyCache<Value>::used_since(Time since) const {
+  std::vector<TenantId> tenants;
+  for (const auto& shard : shards_) {
+    const std::shared_lock lock(shard.mutex);
+    for (const auto& [key, entry] : shard.entries) {
+      const auto used = std::atomic_ref(entry.last_used).load(std::memory_order_relaxed);
+      if (used > since.time_since_epoch().count()) {
+        tenants.push_back(TenantId::from_store(key.tenant));
+      }
+    }
+  }
+  std::ranges::sort(tenants);
+  const auto repeated = std::ranges::unique(tenants);
+  tenants.erase(repeated.begin(), repeated.end());
+  return tenants;
+}
+
+template <class Value>
+CacheStatistics KeyCache<Value>::statistics() const {
+  CacheStatistics all;
+  for (const auto& shard : shards_) all.hits += shard.hits.load(std::memory_order_relaxed);
+  all.misses = misses_.load(std::memory_order_relaxed);
+  all.size = size_.load();
+  all.evicted_size = evicted_size_.load(std::memory_order_relaxed);
+  all.evicted_expired = evicted_expired_.load(std::memory_order_relaxed);
+  all.evicted_explicit = evicted_explicit_.load(std::memory_order_relaxed);
+  return all;
+}
+
+}  // namespace betrace::kms

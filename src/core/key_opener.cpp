@@ -1,0 +1,125 @@
+#include "core/key_opener.h"
+
+#include <algorithm>
+
+#include "base/crypto.h"
+
+namespace betrace::kms {
+namespace {
+
+std::string named(const KeyRecord& record) {
+  return std::string(to_string(record.type)) + " key " + record.id.str() + " of tenant " +
+         record.tenant.str();
+}
+
+}  // namespace
+
+KeyOpener::KeyOpener(ProviderPair current, std::map<std::string, ProviderPair, std::less<>> others)
+    : current_(current), others_(std::move(others)) {}
+
+const ProviderPair* KeyOpener::pair_for(std::string_view provider) const {
+  if (current_.signing->name() == provider) return &current_;
+  const auto other = others_.find(provider);
+  return other == others_.end() ? nullptr : &other->second;
+}
+
+bool KeyOpener::is_remote(const KeyRecord& record) const {
+  return std::ranges::any_of(record.wrappings, [&](const Wrapping& wrapping) {
+    const auto* const pair = pair_for(wrapping.provider);
+    return pair != nullptr && pair->of(record.type).remote();
+  });
+}
+
+Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& record) {
+  std::string wrapped_by;
+  std::optional<Error> last;
+  for (const auto& wrapping : record.wrappings) {
+    const auto* const pair = pair_for(wrapping.provider);
+    if (pair == nullptr) {
+      wrapped_by += (wrapped_by.empty() ? "" : ", ") + wrapping.provider;
+      continue;
+    }
+    auto secret =
+        pair->of(record.type).decrypt(call, wrapping, key_context(record.tenant, record.type));
+    if (secret) return secret;
+    last = std::move(secret).error();
+  }
+  if (last) return std::unexpected(*std::move(last));
+  if (wrapped_by.empty()) {
+    return fail(ErrorCode::corrupt, named(record) + " has no wrapped form in the store");
+  }
+  return fail(ErrorCode::wrapped_elsewhere, named(record) + " is wrapped by '" + wrapped_by +
+                                                "', and the configured provider is '" +
+                                                std::string(current_.signing->name()) + "'");
+}
+
+Result<std::shared_ptr<const SigningKey>> KeyOpener::open_signing(const CallContext& call,
+                                                                  const KeyRecord& record) {
+  auto seed = unwrap(call, record);
+  if (!seed && seed.error().code == ErrorCode::invalid_ciphertext) {
+    return fail(ErrorCode::corrupt,
+                named(record) + " cannot be unwrapped: " + seed.error().message);
+  }
+  if (!seed) return std::unexpected(std::move(seed).error());
+  if (seed->size() != 32) {
+    return fail(ErrorCode::corrupt, named(record) + " has a seed of the wrong size");
+  }
+  auto key = std::make_shared<SigningKey>();
+  key->id = record.id;
+  key->version = record.version;
+  key->secret = ed25519_key_from_seed(*seed);
+  // A signature under a public key that is not the seed's own would give the seed away.
+  if (!std::ranges::equal(ed25519_public_half(key->secret), record.public_key)) {
+    return fail(ErrorCode::corrupt,
+                named(record) + " does not belong to the public key that is stored with it");
+  }
+  return key;
+}
+
+Result<std::shared_ptr<const EncryptionKey>> KeyOpener::open_encryption(
+    const CallContext& call, const KeyRecord& record, std::shared_ptr<NonceBudget> budget) {
+  auto secret = unwrap(call, record);
+  if (!secret && secret.error().code == ErrorCode::invalid_ciphertext) {
+    return fail(ErrorCode::corrupt,
+                named(record) + " cannot be unwrapped: " + secret.error().message);
+  }
+  if (!secret) return std::unexpected(std::move(secret).error());
+  if (secret->size() != aes_key_bytes) {
+    return fail(ErrorCode::corrupt, named(record) + " has a secret of the wrong size");
+  }
+  auto key = std::make_shared<EncryptionKey>();
+  key->id = record.id;
+  key->version = record.version;
+  key->state = record.state;
+  key->secret = *std::move(secret);
+  key->budget = std::move(budget);
+  return key;
+}
+
+Result<KeyOpener::NewKey> KeyOpener::make(const CallContext& call, const TenantId& tenant,
+                                          KeyType type, std::uint32_t version, SystemTime now) {
+  auto data_key = current_.of(type).generate_data_key(call, key_context(tenant, type));
+  if (!data_key) return std::unexpected(std::move(data_key).error());
+  const auto bytes = data_key->plaintext.expose();
+  if (bytes.size() != 32 || std::ranges::all_of(bytes, [](auto byte) { return byte == 0; })) {
+    return fail(ErrorCode::kms_unavailable,
+                "the KMS provider answered a data key that is not 32 "
+                "random bytes");
+  }
+  NewKey made{.record = {.id = KeyId::generate(now),
+                         .tenant = tenant,
+                         .type = type,
+                         .version = version,
+                         .state = KeyState::active,
+                         .created_at = now}};
+  made.record.wrappings.push_back(std::move(data_key->wrapped));
+  if (type == KeyType::signing) {
+    const auto key = ed25519_key_from_seed(data_key->plaintext);
+    const auto half = ed25519_public_half(key);
+    made.record.public_key.assign(half.begin(), half.end());
+  }
+  made.secret = std::move(data_key->plaintext);
+  return made;
+}
+
+}  // namespace betrace::kms

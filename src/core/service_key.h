@@ -1,0 +1,47 @@
+// The service's own Ed25519 key: made with the first tenant, wrapped by the provider, published. It
+// signs the record of every tenant's public key, so that a key slipped into the store is noticed
+// without asking the provider. Thread-safe; get() blocks on store and provider, the rest on the
+// store at most.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "betrace/kms/clock.h"
+#include "betrace/kms/key_store.h"
+
+#include "core/cached_keys.h"
+#include "core/key_opener.h"
+
+namespace betrace::kms {
+
+class ServiceKey {
+ public:
+  ServiceKey(KeyStore& store, KeyOpener& opener, const Clock& clock);
+
+  // The signing key, made and stored when there is none yet.
+  Result<std::shared_ptr<const SigningKey>> get(const CallContext& call);
+  // Its public half, 32 bytes. Errors: key_not_found before the first tenant.
+  Result<Bytes> public_key(const CallContext& call);
+  // Forgets what it read, after the store said that the service's keys changed.
+  void evict();
+
+ private:
+  Result<KeyRecord> make(const CallContext& call);
+
+  KeyStore& store_;
+  KeyOpener& opener_;
+  const Clock& clock_;
+  std::mutex making_;  // held while loading or making: one at a time
+  std::mutex mutex_;   // of the members below
+  std::shared_ptr<const SigningKey> key_;
+  Bytes public_key_;
+};
+
+// What the service key signs about a tenant's public key: DSSE pre-authentication encoding of type
+// application/vnd.betrace.public-key.v1+json over RFC 8785 JSON of the record.
+Bytes attested_bytes(const KeyRecord& record);
+Bytes attest(const SigningKey& service_key, const KeyRecord& record);
+bool is_attested(ByteView service_public_key, const KeyRecord& record);
+
+}  // namespace betrace::kms
