@@ -1,0 +1,10 @@
+# Each file of tests is one entry of ctest: real servers, real clients, the built program.
+file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.py)
+foreach(file ${e2e_files})
+  get_filename_component(name ${file} NAME_WE)
+  string(REPLACE "test_" "e2e_" name ${name})
+  add_test(NAME ${name} COMMAND ${CMAKE_SOURCE_DIR}/build/venv/bin/python -m pytest -q ${file}
+           WORKING_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS e2e TIMEOUT 900
+    ENVIRONMENT "BETRACE_KMS=$<TARGET_FILE:betrace-kms>;PYTHONDONTWRITEBYTECODE=1")
+endforeach()
