@@ -1,6 +1,6 @@
 // Keys by tenant and version, unwrapped, for a while. One load per key however many callers miss
 // at once, and those who wait are continuations, not threads. A hit takes one shared lock of one of
-// 64 shards and touches nothing else. Bounded: over `max_size` the least recently used of a shard
+// 64 shards and touches nothing else. Bounded: over `max_size` the least recently used of a sample
 // goes. A key in use is loaded again in the background at 80 % of its time to live, so that an
 // outage finds it fresh. Errors are never cached; an unknown tenant is remembered for a second.
 // Thread-safe.
@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -95,6 +96,7 @@ class KeyCache {
  private:
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::size_t shard_count = 64;
+  static constexpr std::size_t sample_min = 32;
   static constexpr std::size_t unknown_max = 64;  // per shard
   static constexpr std::chrono::seconds unknown_ttl{1};
 
@@ -117,6 +119,9 @@ class KeyCache {
     mutable std::atomic<std::uint64_t> hits{0};
   };
 
+  static Time::rep last_used_of(const typename Map::value_type& item) {
+    return std::atomic_ref(item.second.last_used).load(std::memory_order_relaxed);
+  }
   Shard& shard_of(std::size_t hash) { return shards_[(hash & CacheKeyHash::shard_bits) >> 28]; }
   Pointer find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const;
   void begin(const CallContext& call, Shard& shard, CacheKey key, LoadPointer load);
@@ -258,15 +263,27 @@ void KeyCache<Value>::remember(Shard& shard, const CacheKey& key, Pointer value)
   if (shard.entries.insert_or_assign(key, std::move(entry)).second) size_.fetch_add(1);
 }
 
+// The least recently used of a sample goes: exact for a small cache, near enough for a large one.
 template <class Value>
 void KeyCache<Value>::make_room() {
   while (size_.load() > options_.max_size) {
-    Shard& shard = shards_[hand_.fetch_add(1) % shard_count];
-    const std::unique_lock lock(shard.mutex);
-    if (size_.load() <= options_.max_size || shard.entries.empty()) continue;
-    const auto oldest = std::ranges::min_element(
-        shard.entries, {}, [](const auto& item) { return item.second.last_used; });
-    shard.entries.erase(oldest);
+    Shard* shard_of_oldest = nullptr;
+    CacheKey oldest_key;
+    auto oldest = std::numeric_limits<Time::rep>::max();
+    std::size_t examined = 0;
+    for (std::size_t n = 0; n < shard_count && examined < sample_min; ++n) {
+      Shard& shard = shards_[hand_.fetch_add(1, std::memory_order_relaxed) % shard_count];
+      const std::shared_lock lock(shard.mutex);
+      examined += shard.entries.size();
+      const auto candidate = std::ranges::min_element(shard.entries, {}, last_used_of);
+      if (candidate == shard.entries.end() || last_used_of(*candidate) >= oldest) continue;
+      oldest = last_used_of(*candidate);
+      oldest_key = candidate->first;
+      shard_of_oldest = &shard;
+    }
+    if (shard_of_oldest == nullptr) return;
+    const std::unique_lock lock(shard_of_oldest->mutex);
+    if (shard_of_oldest->entries.erase(oldest_key) == 0) continue;
     size_.fetch_sub(1);
     evicted_size_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -318,10 +335,9 @@ std::vector<TenantId> KeyCache<Value>::used_since(Time since) const {
   std::vector<TenantId> tenants;
   for (const auto& shard : shards_) {
     const std::shared_lock lock(shard.mutex);
-    for (const auto& [key, entry] : shard.entries) {
-      const auto used = std::atomic_ref(entry.last_used).load(std::memory_order_relaxed);
-      if (used > since.time_since_epoch().count()) {
-        tenants.push_back(TenantId::from_store(key.tenant));
+    for (const auto& item : shard.entries) {
+      if (last_used_of(item) > since.time_since_epoch().count()) {
+        tenants.push_back(TenantId::from_store(item.first.tenant));
       }
     }
   }

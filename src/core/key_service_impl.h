@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -68,7 +69,7 @@ class KeyServiceImpl final : public KeyService {
   CacheReport cache_report() const override;
 
   // Housekeeping, each blocking on the store at most.
-  Status follow_changes();   // drops what other writers changed
+  Status follow_changes();   // drops what other writers changed; not for two threads at once
   Status write_activity();   // which tenants were used since the last time
   Status refresh_metrics();  // the oldest active key
   void sweep_caches();
@@ -111,7 +112,7 @@ class KeyServiceImpl final : public KeyService {
   KeyCache<PublicKeySet> public_keys_;
   KeyCache<EncryptionKey> encryption_keys_;
 
-  std::atomic<std::uint64_t> generation_{0};
+  std::optional<std::uint64_t> generation_;  // touched by follow_changes() alone
   std::mutex activity_mutex_;
   std::chrono::steady_clock::time_point activity_written_at_;
   std::mutex spent_mutex_;

@@ -134,10 +134,11 @@ void KeyServiceImpl::evict(const TenantId& tenant) {
 
 Status KeyServiceImpl::follow_changes() {
   const auto call = CallContext::system("changes");
-  if (generation_ == 0) {
+  if (!generation_) {
     generation_ = TRY(parts_.store.generation(call));
+    return {};
   }
-  const auto changes = TRY(parts_.store.changes_since(call, generation_));
+  const auto changes = TRY(parts_.store.changes_since(call, *generation_));
   if (changes.everything) {
     service_key_.evict();
     private_keys_.evict_everything();

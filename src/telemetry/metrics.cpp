@@ -1,5 +1,6 @@
 #include "telemetry/metrics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 #include <utility>
@@ -212,6 +213,12 @@ prometheus::Histogram& Metrics::http_request_seconds(std::string_view method,
 void Metrics::set_oldest_active_key(std::optional<SystemTime> created_at) {
   const std::lock_guard lock(state_->mutex);
   state_->oldest_active_key = created_at;
+}
+
+void Metrics::keep_oldest_active_key(SystemTime created_at) {
+  const std::lock_guard lock(state_->mutex);
+  auto& oldest = state_->oldest_active_key;
+  oldest = std::min(oldest.value_or(created_at), created_at);
 }
 
 void Metrics::set_cache_report(std::function<CacheReport()> report) {

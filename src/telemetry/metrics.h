@@ -62,6 +62,8 @@ class Metrics {
 
   // kms_last_rotation_timestamp_seconds; absent while there are no keys.
   void set_oldest_active_key(std::optional<SystemTime> created_at);
+  // As set_oldest_active_key(), unless an older one is known.
+  void keep_oldest_active_key(SystemTime created_at);
   // Read for kms_cache_{hit,miss}_total, cache_size and cache_evictions_total when metrics are
   // served. `report` must outlive this or be reset with an empty function.
   void set_cache_report(std::function<CacheReport()> report);

@@ -1,0 +1,69 @@
+#include "core/housekeeper.h"
+
+#include <pthread.h>
+
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr milliseconds beat{100};
+
+}  // namespace
+
+Housekeeper::Housekeeper(KeyServiceImpl& keys, std::vector<CircuitBreaker*> breakers,
+                         Executor& store_threads, const Clock& clock)
+    : breakers_(std::move(breakers)), store_threads_(store_threads), clock_(clock) {
+  const auto now = clock_.steady_now();
+  const auto add = [&](std::string_view name, milliseconds interval, auto work) {
+    chores_.push_back(
+        {.name = name, .interval = interval, .work = std::move(work), .due = now + interval});
+  };
+  add("follow changes", milliseconds(150), [&keys] { return keys.follow_changes(); });
+  add("write activity", minutes(1), [&keys] { return keys.write_activity(); });
+  add("refresh metrics", seconds(30), [&keys] { return keys.refresh_metrics(); });
+  add("sweep caches", seconds(10), [&keys]() -> Status {
+    keys.sweep_caches();
+    return {};
+  });
+}
+
+Housekeeper::~Housekeeper() = default;
+
+void Housekeeper::start() {
+  thread_ = std::jthread([this](std::stop_token stop) {
+    pthread_setname_np(pthread_self(), "kms-housekeep");
+    run(std::move(stop));
+  });
+}
+
+void Housekeeper::run(std::stop_token stop) {
+  while (clock_.sleep_for(beat, stop)) {
+    for (auto* breaker : breakers_) breaker->tick();
+    for (auto& chore : chores_) {
+      if (clock_.steady_now() >= chore.due) begin(chore);
+    }
+  }
+}
+
+void Housekeeper::begin(Chore& chore) {
+  chore.due = clock_.steady_now() + chore.interval;
+  if (chore.running->exchange(true)) return;
+  const bool posted = store_threads_.post(
+      [name = chore.name, work = chore.work, running = chore.running, failing = chore.failing] {
+        const auto status = work();
+        // Said once when it begins to fail, not four times a second.
+        if (!status && !failing->exchange(true)) {
+          logger(log_category::kms).warn("cannot {}: {}", name, status.error().message);
+        }
+        if (status) failing->store(false);
+        running->store(false);
+      });
+  if (!posted) chore.running->store(false);
+}
+
+}  // namespace betrace::kms

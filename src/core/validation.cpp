@@ -1,0 +1,164 @@
+#include "core/validation.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/key_cache.h"
+
+namespace betrace::kms {
+
+bool ValidationReport::passed() const {
+  return std::ranges::none_of(tests, [](const auto& test) { return test.failure.has_value(); });
+}
+
+namespace {
+
+constexpr std::chrono::milliseconds slow_call{100};
+
+struct Validation {
+  const CallContext& call;
+  Provider& provider;
+  const Clock& clock;
+  std::chrono::milliseconds call_timeout;
+  EncryptionContext context{{"keyType", "signing"}, {"tenantId", "@validate"}};
+  SecretBytes secret = SecretBytes::random(32);
+  std::optional<DataKey> data_key = {};
+  std::optional<Wrapping> wrapped = {};
+  ValidationReport report = {};
+
+  CallContext attempt() const {
+    CallContext each = call;
+    each.deadline = std::min(call.deadline, clock.steady_now() + call_timeout);
+    return each;
+  }
+
+  template <class Test>
+  void run(std::string_view name, Test test) {
+    const auto begun = clock.steady_now();
+    Status status = test();
+    ValidationTest result{.name = std::string(name)};
+    result.latency =
+        std::chrono::duration_cast<std::chrono::microseconds>(clock.steady_now() - begun);
+    if (!status) result.failure = std::move(status).error();
+    report.tests.push_back(std::move(result));
+  }
+
+  Status generate() {
+    auto made = provider.generate_data_key(attempt(), context);
+    if (!made) return std::unexpected(std::move(made).error());
+    if (made->plaintext.size() != 32) {
+      return fail(ErrorCode::kms_unavailable, "the data key is not 32 bytes");
+    }
+    data_key = *std::move(made);
+    return {};
+  }
+
+  Status encrypt() {
+    auto made = provider.encrypt(attempt(), secret.expose(), context);
+    if (!made) return std::unexpected(std::move(made).error());
+    wrapped = *std::move(made);
+    return {};
+  }
+
+  // What generate_data_key or encrypt left to open.
+  Status open() {
+    if (!data_key && !wrapped) {
+      return fail(ErrorCode::kms_unavailable,
+                  "nothing to decrypt, because generate_data_key and encrypt failed");
+    }
+    const auto& wrapping = data_key ? data_key->wrapped : *wrapped;
+    const auto& expected = data_key ? data_key->plaintext : secret;
+    const auto opened = provider.decrypt(attempt(), wrapping, context);
+    if (!opened) return std::unexpected(opened.error());
+    if (!(*opened == expected)) {
+      return fail(ErrorCode::corrupt, "what was decrypted is not what was encrypted");
+    }
+    return {};
+  }
+
+  Status describe() {
+    const auto described = provider.describe_key(attempt());
+    if (!described) return std::unexpected(described.error());
+    if (!described->usable) {
+      return fail(ErrorCode::kms_key_disabled,
+                  fmt::format("{} is in state {}", described->key_id, described->state));
+    }
+    return {};
+  }
+
+  void retrieve() {
+    struct Opened {};
+    KeyCache<Opened> cache({}, clock, [&](const CallContext&, const CacheKey&, auto done) {
+      const auto opened = open();
+      if (!opened) return done(std::unexpected(opened.error()));
+      done(std::make_shared<const Opened>());
+    });
+    const auto tenant = TenantId::from_store(context["tenantId"]);
+    run("key_retrieval_cache_miss", [&] {
+      Status status;
+      cache.load(call, tenant, 0, [&](const auto& loaded) {
+        if (!loaded) status = std::unexpected(loaded.error());
+      });
+      return status;
+    });
+    run("key_retrieval_cache_hit", [&]() -> Status {
+      if (cache.find(tenant)) return {};
+      return fail(ErrorCode::kms_unavailable, "the key could not be loaded, so it is not cached");
+    });
+  }
+};
+
+std::string recommendation(const std::string& test, const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kms_access_denied:
+      return fmt::format(
+          "{}: grant the service's role kms:GenerateDataKey, kms:Encrypt, "
+          "kms:Decrypt and kms:DescribeKey on the master key (manual, Issue 1)",
+          test);
+    case ErrorCode::kms_key_disabled:
+      return fmt::format(
+          "{}: enable the master key; if it is pending deletion, cancel the "
+          "deletion first (manual, Issue 2)",
+          test);
+    case ErrorCode::kms_timeout:
+    case ErrorCode::kms_unavailable:
+      return fmt::format("{}: check the network path and the endpoint of the KMS (manual, Issue 2)",
+                         test);
+    case ErrorCode::invalid_ciphertext:
+      return fmt::format("{}: encryption contexts must match exactly (manual, Issue 8)", test);
+    default:
+      return fmt::format("{}: {}", test, error.message);
+  }
+}
+
+}  // namespace
+
+ValidationReport run_validation(const CallContext& call, Provider& provider, const Clock& clock,
+                                std::chrono::milliseconds call_timeout) {
+  Validation validation{call, provider, clock, call_timeout};
+  validation.run("generate_data_key", [&] { return validation.generate(); });
+  validation.run("encrypt", [&] { return validation.encrypt(); });
+  validation.run("decrypt", [&] { return validation.open(); });
+  validation.run("describe_key", [&] { return validation.describe(); });
+  validation.retrieve();
+  auto report = std::move(validation.report);
+  report.provider = provider.name();
+  for (const auto& test : report.tests) {
+    if (test.failure) {
+      report.recommendations.push_back(recommendation(test.name, *test.failure));
+    } else if (test.latency > slow_call) {
+      report.recommendations.push_back(fmt::format(
+          "{} took {} ms: use a master key in the same region, and a VPC endpoint (manual, Issue "
+          "4)",
+          test.name, std::chrono::duration_cast<std::chrono::milliseconds>(test.latency).count()));
+    }
+  }
+  if (provider.name() == "local") {
+    report.recommendations.emplace_back(
+        "The local provider is not for production: set betrace.kms.provider (manual, Issue 3)");
+  }
+  return report;
+}
+
+}  // namespace betrace::kms
