@@ -1,0 +1,39 @@
+// The endpoints, one function each: take the request apart, call one verb, write its answer down.
+// Called after the router has matched, authenticated and authorised, on an I/O thread or, for big
+// bodies, on the heavy executor; none of them blocks on a store or a provider.
+#pragma once
+
+#include "api/exchange.h"
+
+namespace betrace::kms::handlers {
+
+void health(ExchangePtr exchange);
+void health_live(ExchangePtr exchange);
+void health_ready(ExchangePtr exchange);
+void health_started(ExchangePtr exchange);
+void health_serving(ExchangePtr exchange);
+void metrics(ExchangePtr exchange);
+void openapi(ExchangePtr exchange);
+
+void validate(ExchangePtr exchange);
+void status(ExchangePtr exchange);
+void cache_config(ExchangePtr exchange);
+void test_key_retrieval(ExchangePtr exchange);
+void log_level(ExchangePtr exchange);
+
+void create_tenant(ExchangePtr exchange);
+void list_tenants(ExchangePtr exchange);
+void describe_tenant(ExchangePtr exchange);
+void rotate(ExchangePtr exchange);
+
+void public_keys(ExchangePtr exchange);
+void jwks(ExchangePtr exchange);
+void service_public_keys(ExchangePtr exchange);
+
+void sign(ExchangePtr exchange);
+void verify(ExchangePtr exchange);
+void encrypt(ExchangePtr exchange);
+void decrypt(ExchangePtr exchange);
+void data_key(ExchangePtr exchange);
+
+}  // namespace betrace::kms::handlers

@@ -1,0 +1,28 @@
+// Keys as JSON, in the words of the contract.
+#pragma once
+
+#include <string_view>
+
+#include "betrace/kms/key_service.h"
+
+#include "api/json_writer.h"
+
+namespace betrace::kms {
+
+// "ACTIVE", "DEPRECATED" for what was rotated, "REVOKED", "DESTROYED".
+std::string_view key_status(KeyState state);
+
+// {"keyId","keyType","version","status","createdAt"} and, where they are known, "stateChangedAt"
+// and "reason".
+void write_key(const KeyRecord& key, JsonWriter& out);
+
+// {"tenantId","createdAt","destroyed","keys":[…]}
+void write_tenant(const TenantDescription& description, JsonWriter& out);
+
+// {"keyId","version","algorithm","publicKey","publicKeyPem","createdAt","expiresAt","status"}
+void write_public_key(const PublicKey& key, std::chrono::days max_age, JsonWriter& out);
+
+// RFC 7517 and 8037.
+void write_jwk(const PublicKey& key, JsonWriter& out);
+
+}  // namespace betrace::kms
