@@ -22,7 +22,9 @@ bool is_category_level(std::string_view text, std::string* category) {
   if (text.size() > 2 && text.front() == '"' && text.back() == '"') {
     text = text.substr(1, text.size() - 2);
   }
-  if (text.find('"') != std::string_view::npos) return false;
+  const bool plain =
+      std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7F && c != '"'; });
+  if (!plain) return false;
   if (category != nullptr) *category = text;
   return true;
 }
