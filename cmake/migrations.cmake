@@ -1,0 +1,16 @@
+# The numbered SQL files of the SQLite store, as rows of a C++ table.
+file(GLOB migration_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/stores/migrations/*.sql)
+list(SORT migration_files)
+set(migration_rows "")
+foreach(each ${migration_files})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${each})
+  file(READ ${each} sql)
+  get_filename_component(name ${each} NAME)
+  string(REGEX MATCH "^0*([1-9][0-9]*)_" unused ${name})
+  string(APPEND migration_rows "{${CMAKE_MATCH_1}, R\"sql(${sql})sql\"},\n")
+endforeach()
+file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/generated/sqlite_migrations.inc
+  CONTENT "${migration_rows}")
+if(TARGET betrace_stores)
+  target_include_directories(betrace_stores PRIVATE ${CMAKE_BINARY_DIR}/generated)
+endif()

@@ -1,0 +1,23 @@
+// The numbered steps from an empty file to today's schema (migrations/NNNN_name.sql, embedded when
+// the program is built). A published step is never edited; a new one is added after it.
+#pragma once
+
+#include <span>
+
+#include "stores/sqlite_db.h"
+
+namespace betrace::kms {
+
+struct Migration {
+  int version;
+  const char* sql;
+};
+
+// By version, from 1, without gaps.
+std::span<const Migration> migrations();
+
+// Runs the steps that the file lacks, each whole or not at all; several daemons may start at once.
+// Errors: store_unavailable when the schema is newer than this program, or not ours.
+Status migrate(SqliteDb& db, std::span<const Migration> steps = migrations());
+
+}  // namespace betrace::kms

@@ -1,0 +1,215 @@
+#include "stores/sqlite_read.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "base/try.h"
+#include "stores/records.h"
+
+#define KEY_COLUMNS                                                                              \
+  "k.id, k.type, k.version, k.state, k.created_at, k.state_changed_at, k.reason, k.public_key, " \
+  "k.attestation"
+
+namespace betrace::kms::sqlite {
+namespace {
+
+// Columns of KEY_COLUMNS, then those of a wrapping.
+enum Column : int {
+  column_id,
+  column_type,
+  column_version,
+  column_state,
+  column_created_at,
+  column_state_changed_at,
+  column_reason,
+  column_public_key,
+  column_attestation,
+  column_provider,
+  column_master_key_id,
+  column_blob,
+};
+
+std::unexpected<Error> damaged(const TenantId& tenant, std::string_view what) {
+  return fail(
+      ErrorCode::corrupt,
+      fmt::format("a row of '{}' in table keys of the store is damaged: {}", tenant.str(), what));
+}
+
+Bytes copy(std::span<const std::uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+
+Result<KeyRecord> read_key(const Query& row, const TenantId& tenant) {
+  std::array<std::uint8_t, 16> id{};
+  const auto id_bytes = row.blob(column_id);
+  if (id_bytes.size() != id.size()) return damaged(tenant, "id is not 16 bytes");
+  std::ranges::copy(id_bytes, id.begin());
+
+  const auto type = parse_key_type(row.text(column_type));
+  const auto state = parse_key_state(row.text(column_state));
+  const auto version = row.integer(column_version);
+  if (!type) return damaged(tenant, type.error().message);
+  if (!state) return damaged(tenant, state.error().message);
+  if (version < 1 || version > std::numeric_limits<std::uint32_t>::max()) {
+    return damaged(tenant, fmt::format("version is {}", version));
+  }
+  return KeyRecord{.id = KeyId(id),
+                   .tenant = tenant,
+                   .type = *type,
+                   .version = static_cast<std::uint32_t>(version),
+                   .state = *state,
+                   .created_at = row.time(column_created_at),
+                   .state_changed_at = row.maybe_time(column_state_changed_at),
+                   .reason = std::string(row.text(column_reason)),
+                   .public_key = copy(row.blob(column_public_key)),
+                   .attestation = copy(row.blob(column_attestation)),
+                   .wrappings = {}};
+}
+
+// One key, whose wrappings are the rows from the current one on.
+Result<KeyRecord> read_key_with_wrappings(Query& rows, const TenantId& tenant) {
+  auto key = TRY(read_key(rows, tenant));
+  do {
+    if (rows.is_null(column_provider)) break;
+    key.wrappings.push_back({.provider = std::string(rows.text(column_provider)),
+                             .master_key_id = std::string(rows.text(column_master_key_id)),
+                             .blob = copy(rows.blob(column_blob))});
+  } while (TRY(rows.step()));
+  return key;
+}
+
+TenantRecord read_tenant(const Query& row) {
+  return {.id = TenantId::from_store(std::string(row.text(0))),
+          .created_at = row.time(1),
+          .destroyed = row.integer(2) != 0};
+}
+
+std::int64_t sql_limit(std::size_t limit) {
+  return static_cast<std::int64_t>(std::min<std::size_t>(limit, 1'000'000));
+}
+
+// Asked when a key was not found, and so off the path that must be fast.
+Status check_tenant(SqliteDb& db, const TenantId& tenant) {
+  if (tenant.is_service()) return {};
+  TRY(find_tenant(db, tenant));
+  return {};
+}
+
+Result<ChangeLogBounds> change_log_bounds(SqliteDb& db) {
+  auto row = db.query(
+      "SELECT (SELECT min(generation) FROM changes), (SELECT max(generation) FROM changes)");
+  TRY(row.step());
+  return ChangeLogBounds{.oldest = static_cast<std::uint64_t>(row.integer(0)),
+                         .newest = static_cast<std::uint64_t>(row.integer(1))};
+}
+
+}  // namespace
+
+Result<TenantRecord> find_tenant(SqliteDb& db, const TenantId& tenant) {
+  auto row = db.query("SELECT id, created_at, destroyed FROM tenants WHERE id = ?1", tenant.str());
+  if (!TRY(row.step())) return tenant_not_found(tenant);
+  return read_tenant(row);
+}
+
+Result<std::vector<TenantRecord>> list_tenants(SqliteDb& db, const Page& page) {
+  std::vector<TenantRecord> tenants;
+  auto rows =
+      db.query("SELECT id, created_at, destroyed FROM tenants WHERE id > ?1 ORDER BY id LIMIT ?2",
+               page.after, sql_limit(page.limit));
+  while (TRY(rows.step())) tenants.push_back(read_tenant(rows));
+  return tenants;
+}
+
+// The unary plus keeps SQLite from the index of active keys, which would be one tree more to go
+// down: the versions of one key lie side by side, the active one first in this order.
+Result<KeyRecord> find_active_key(SqliteDb& db, const TenantId& tenant, KeyType type) {
+  if (tenant.is_service()) {
+    auto rows = db.query("SELECT " KEY_COLUMNS
+                         ", w.provider, w.master_key_id, w.blob"
+                         " FROM keys k LEFT JOIN wrappings w ON w.key_id = k.id"
+                         " WHERE k.tenant = ?1 AND k.type = ?2 AND +k.state = 'active'"
+                         " ORDER BY k.version DESC",
+                         tenant.str(), to_string(type));
+    if (!TRY(rows.step())) return no_active_key(tenant, type);
+    return read_key_with_wrappings(rows, tenant);
+  }
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       ", w.provider, w.master_key_id, w.blob, t.destroyed"
+                       " FROM tenants t LEFT JOIN keys k ON k.tenant = t.id AND k.type = ?2"
+                       " AND +k.state = 'active' LEFT JOIN wrappings w ON w.key_id = k.id"
+                       " WHERE t.id = ?1 ORDER BY k.version DESC",
+                       tenant.str(), to_string(type));
+  if (!TRY(rows.step())) return tenant_not_found(tenant);
+  if (rows.integer(column_blob + 1) != 0) return tenant_destroyed(tenant);
+  if (rows.is_null(column_id)) return no_active_key(tenant, type);
+  return read_key_with_wrappings(rows, tenant);
+}
+
+Result<KeyRecord> find_key(SqliteDb& db, const TenantId& tenant, KeyType type,
+                           std::uint32_t version) {
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       ", w.provider, w.master_key_id, w.blob"
+                       " FROM keys k LEFT JOIN wrappings w ON w.key_id = k.id"
+                       " WHERE k.tenant = ?1 AND k.type = ?2 AND k.version = ?3",
+                       tenant.str(), to_string(type), static_cast<std::int64_t>(version));
+  if (TRY(rows.step())) return read_key_with_wrappings(rows, tenant);
+  TRY(check_tenant(db, tenant));
+  return no_such_version(tenant, type, version);
+}
+
+Result<std::vector<KeyRecord>> list_keys(SqliteDb& db, const TenantId& tenant) {
+  std::vector<KeyRecord> keys;
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       " FROM keys k WHERE k.tenant = ?1 ORDER BY k.type DESC, k.version",
+                       tenant.str());
+  while (TRY(rows.step())) keys.push_back(TRY(read_key(rows, tenant)));
+  if (keys.empty()) TRY(check_tenant(db, tenant));
+  return keys;
+}
+
+Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation) {
+  const auto log = TRY(change_log_bounds(db));
+  if (auto answer = changes_without_list(generation, log)) return *std::move(answer);
+  Changes changes{.generation = log.newest, .tenants = {}};
+  auto rows =
+      db.query("SELECT DISTINCT tenant FROM changes WHERE generation > ?1 AND generation <= ?2",
+               static_cast<std::int64_t>(generation), static_cast<std::int64_t>(log.newest));
+  while (TRY(rows.step())) {
+    changes.tenants.push_back(TenantId::from_store(std::string(rows.text(0))));
+  }
+  return changes;
+}
+
+Result<std::uint64_t> generation(SqliteDb& db) { return TRY(change_log_bounds(db)).newest; }
+
+Result<std::vector<TenantId>> recently_active(SqliteDb& db, std::size_t limit) {
+  std::vector<TenantId> tenants;
+  auto rows = db.query(
+      "SELECT id FROM tenants WHERE last_active IS NOT NULL AND destroyed = 0"
+      " ORDER BY last_active DESC, id LIMIT ?1",
+      sql_limit(limit));
+  while (TRY(rows.step())) {
+    tenants.push_back(TenantId::from_store(std::string(rows.text(0))));
+  }
+  return tenants;
+}
+
+// CROSS JOIN fixes the order: by age, and of the first tenant that is not destroyed.
+Result<StoreCounts> counts(SqliteDb& db) {
+  auto row = db.query(
+      "SELECT (SELECT value FROM totals WHERE name = 'tenants'),"
+      " (SELECT k.created_at FROM keys k CROSS JOIN tenants t ON t.id = k.tenant"
+      "  WHERE k.state = 'active' AND k.tenant <> '@service' AND t.destroyed = 0"
+      "  ORDER BY k.created_at LIMIT 1)");
+  TRY(row.step());
+  return StoreCounts{.tenants = static_cast<std::uint64_t>(row.integer(0)),
+                     .oldest_active_key = row.maybe_time(1)};
+}
+
+Result<bool> has_wrappings_by(SqliteDb& db, std::string_view provider) {
+  auto row =
+      db.query("SELECT 1 FROM totals WHERE name = 'wrappings:' || ?1 AND value > 0", provider);
+  return row.step();
+}
+
+}  // namespace betrace::kms::sqlite

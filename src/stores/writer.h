@@ -1,0 +1,61 @@
+// The one writer of a SQLite file. Jobs that arrive while the disk is busy wait together and are
+// committed together, so that a hundred callers pay for one fsync and not for a hundred. Each job
+// has a savepoint of its own: its failure undoes it alone. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "betrace/kms/result.h"
+
+#include "stores/sqlite_db.h"
+
+namespace betrace::kms {
+
+class Writer {
+ public:
+  // Runs on the writer's thread, in a transaction. Must not keep a Query.
+  using Job = std::function<Status(SqliteDb& db)>;
+
+  explicit Writer(SqliteDb db);
+  // Finishes what was begun.
+  ~Writer();
+
+  // Returns when the job is durable, or has left no trace. Errors: the job's own;
+  // store_unavailable.
+  Status run(const Job& job);
+
+  // Transactions that were made durable.
+  std::uint64_t commits() const { return commits_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Waiting {
+    const Job* job;
+    Status result;
+    bool done = false;
+    std::condition_variable finished;
+  };
+
+  void loop();
+  void commit_together(const std::vector<Waiting*>& batch);
+  Status run_jobs(const std::vector<Waiting*>& batch);
+  Status run_one(Waiting& waiting);
+  Status prune_changes();
+
+  SqliteDb db_;
+  std::size_t batches_since_prune_ = 0;
+  std::atomic<std::uint64_t> commits_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<Waiting*> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace betrace::kms
