@@ -1,0 +1,163 @@
+#include "providers/aws_settings.h"
+
+#include <gtest/gtest.h>
+
+#include "provider_world.h"
+
+namespace betrace::kms {
+namespace {
+
+constexpr const char* key_arn =
+    "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+class AwsSettingsTest : public ::testing::Test {
+ protected:
+  AwsSettingsTest() { world_.settings["aws.kms.master-key-id"] = key_arn; }
+  Result<AwsSettings> read(std::optional<std::string> profile_region = {}) {
+    return read_aws_settings(world_.environment(), profile_region);
+  }
+  std::string refusal() {
+    const auto settings = read();
+    EXPECT_FALSE(settings);
+    if (settings) return {};
+    EXPECT_EQ(settings.error().code, ErrorCode::invalid_argument);
+    return settings.error().message;
+  }
+  ProviderWorld world_;
+};
+
+TEST_F(AwsSettingsTest, EveryWayToNameAKeyIsAccepted) {
+  for (const std::string key :
+       {key_arn, "arn:aws:kms:us-east-1:123456789012:alias/betrace",
+        "arn:aws-cn:kms:cn-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/a/b_c-d",
+        "arn:aws:kms:us-east-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+        "1234abcd-12ab-34cd-56ef-1234567890ab", "mrk-1234abcd12ab34cd56ef1234567890ab",
+        "alias/betrace", "alias/aws/kms"}) {
+    world_.settings["aws.kms.master-key-id"] = key;
+    const auto settings = read();
+    ASSERT_TRUE(settings) << key << ": " << settings.error().message;
+    EXPECT_EQ(settings->key_id, key);
+  }
+}
+
+TEST_F(AwsSettingsTest, WhatNamesNoKeyIsRefusedWithKeyValueAndReason) {
+  const std::vector<std::pair<std::string, std::string>> bad{
+      {"my key", "neither an ARN"},
+      {"betrace/key", "neither an ARN"},
+      {"alias/", "neither an ARN"},
+      {"alias/sp ace", "neither an ARN"},
+      {"arn:aws:kms:us-east-1:123456789012", "six parts"},
+      {"arn:gcp:kms:us-east-1:123456789012:key/a", "partition is 'gcp'"},
+      {"arn:aws:s3:us-east-1:123456789012:key/a", "service is 's3'"},
+      {"arn:aws:kms::123456789012:key/a", "region is ''"},
+      {"arn:aws:kms:us east:123456789012:key/a", "region is 'us east'"},
+      {"arn:aws:kms:us-east-1:12345:key/a", "account has 12 digits"},
+      {"arn:aws:kms:us-east-1:123456789012:secret/a", "names 'secret/a'"},
+      {"arn:aws:kms:us-east-1:123456789012:key/", "names 'key/'"},
+      {std::string(2049, 'a'), "longer than 2048"},
+  };
+  for (const auto& [key, reason] : bad) {
+    world_.settings["aws.kms.master-key-id"] = key;
+    const std::string message = refusal();
+    EXPECT_TRUE(message.starts_with("aws.kms.master-key-id='" + key + "'")) << message;
+    EXPECT_NE(message.find(reason), std::string::npos) << message;
+    EXPECT_NE(message.find("alias/NAME"), std::string::npos) << message;
+  }
+}
+
+TEST_F(AwsSettingsTest, AMissingKeyIsSaidWithWhatWouldBeAccepted) {
+  world_.settings.clear();
+  EXPECT_TRUE(refusal().starts_with("aws.kms.master-key-id is not set"));
+}
+
+TEST_F(AwsSettingsTest, TheRegionIsTheSettingElseTheVariableElseTheProfileElseUsEast1) {
+  EXPECT_EQ(read()->region, "us-east-1");
+  EXPECT_EQ(read("eu-north-1")->region, "eu-north-1");
+  world_.variables["AWS_DEFAULT_REGION"] = "eu-west-2";
+  EXPECT_EQ(read("eu-north-1")->region, "eu-west-2");
+  world_.variables["AWS_REGION"] = "eu-west-3";
+  EXPECT_EQ(read()->region, "eu-west-3");
+  world_.settings["aws.kms.region"] = "ap-south-1";
+  EXPECT_EQ(read()->region, "ap-south-1");
+  EXPECT_EQ(read()->kms_url, "https://kms.ap-south-1.amazonaws.com");
+  EXPECT_EQ(read()->sts_url, "https://sts.ap-south-1.amazonaws.com");
+}
+
+TEST_F(AwsSettingsTest, AnEmptyVariableCountsAsAbsent) {
+  world_.variables = {{"AWS_REGION", ""}, {"AWS_ENDPOINT_URL", ""}};
+  EXPECT_EQ(read()->region, "us-east-1");
+  EXPECT_EQ(read()->kms_url, "https://kms.us-east-1.amazonaws.com");
+}
+
+TEST_F(AwsSettingsTest, ARegionThatIsNoneIsRefusedByTheNameOfItsSource) {
+  world_.variables["AWS_REGION"] = "us east";
+  EXPECT_TRUE(refusal().starts_with("AWS_REGION='us east'"));
+  world_.settings["aws.kms.region"] = "https://x";
+  EXPECT_TRUE(refusal().starts_with("aws.kms.region='https://x'"));
+}
+
+TEST_F(AwsSettingsTest, EachPartitionHasItsOwnDomain) {
+  EXPECT_EQ(aws_service_url("kms", "cn-north-1"), "https://kms.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(aws_service_url("kms", "us-gov-west-1"), "https://kms.us-gov-west-1.amazonaws.com");
+  EXPECT_EQ(aws_service_url("sts", "us-iso-east-1"), "https://sts.us-iso-east-1.c2s.ic.gov");
+  EXPECT_EQ(aws_service_url("sts", "us-isob-east-1"), "https://sts.us-isob-east-1.sc2s.sgov.gov");
+}
+
+TEST_F(AwsSettingsTest, TheEndpointIsTheSettingElseTheServicesVariableElseTheCommonOne) {
+  world_.variables["AWS_ENDPOINT_URL"] = "http://all:1/";
+  EXPECT_EQ(read()->kms_url, "http://all:1");
+  EXPECT_EQ(read()->sts_url, "http://all:1");
+  world_.variables["AWS_ENDPOINT_URL_KMS"] = "http://kms:2";
+  world_.variables["AWS_ENDPOINT_URL_STS"] = "http://sts:3";
+  EXPECT_EQ(read()->kms_url, "http://kms:2");
+  EXPECT_EQ(read()->sts_url, "http://sts:3");
+  world_.settings["aws.kms.endpoint"] = "http://localhost:4566";
+  EXPECT_EQ(read()->kms_url, "http://localhost:4566");
+  EXPECT_EQ(read()->sts_url, "http://sts:3");
+}
+
+TEST_F(AwsSettingsTest, AnEndpointThatIsNoUrlIsRefusedByTheNameOfItsSource) {
+  for (const char* url : {"localhost:4566", "ftp://x", "http://", "https:///x", "http://a b",
+                          "http://u:p@x", "http://x?y", "http:/x", ""}) {
+    world_.settings["aws.kms.endpoint"] = url;
+    EXPECT_TRUE(refusal().starts_with("aws.kms.endpoint='")) << url;
+  }
+  world_.settings.erase("aws.kms.endpoint");
+  world_.variables["AWS_ENDPOINT_URL_KMS"] = "nonsense";
+  EXPECT_TRUE(refusal().starts_with("AWS_ENDPOINT_URL_KMS='nonsense'"));
+}
+
+TEST_F(AwsSettingsTest, AKeyOfAnotherRegionIsWarnedAboutAndTheConfiguredRegionIsAsked) {
+  EXPECT_TRUE(read()->warnings.empty());
+  world_.settings["aws.kms.region"] = "eu-west-1";
+  const auto settings = read();
+  ASSERT_EQ(settings->warnings.size(), 1u);
+  for (const char* part : {"us-east-1", "aws.kms.region is eu-west-1", "Set aws.kms.region="}) {
+    EXPECT_NE(settings->warnings[0].find(part), std::string::npos) << settings->warnings[0];
+  }
+  EXPECT_EQ(settings->kms_url, "https://kms.eu-west-1.amazonaws.com");
+  world_.settings["aws.kms.master-key-id"] = "alias/betrace";
+  EXPECT_TRUE(read()->warnings.empty());
+}
+
+TEST(AwsArns, AreTakenApartAtTheFirstFiveColons) {
+  const auto arn = parse_arn("arn:aws:kms:us-east-1:123456789012:alias/a:b");
+  ASSERT_TRUE(arn);
+  EXPECT_EQ(arn->region, "us-east-1");
+  EXPECT_EQ(arn->account, "123456789012");
+  EXPECT_EQ(arn->resource, "alias/a:b");
+  for (const char* text :
+       {"", "arn", "arn:aws", "arn:aws:kms:us-east-1:123", "x:aws:kms:r:a:key/k"}) {
+    EXPECT_FALSE(parse_arn(text)) << text;
+  }
+}
+
+TEST(AwsArns, ABareKeyIdAndItsArnNameTheSameKey) {
+  EXPECT_TRUE(same_kms_key(key_arn, "1234abcd-12ab-34cd-56ef-1234567890ab"));
+  EXPECT_TRUE(same_kms_key(key_arn, key_arn));
+  EXPECT_FALSE(same_kms_key(key_arn, "1234abcd-12ab-34cd-56ef-1234567890ac"));
+}
+
+}  // namespace
+}  // namespace betrace::kms
