@@ -48,8 +48,8 @@ class KeyOpener {
   const ProviderPair* pair_for(std::string_view provider) const;
   Result<SecretBytes> unwrap(const CallContext& call, const KeyRecord& record);
 
-  const ProviderPair current_;
-  const std::map<std::string, ProviderPair, std::less<>> others_;
+  ProviderPair current_;
+  std::map<std::string, ProviderPair, std::less<>> others_;
 };
 
 }  // namespace betrace::kms
