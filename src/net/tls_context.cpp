@@ -16,7 +16,7 @@ namespace {
 namespace ssl = boost::asio::ssl;
 
 std::string openssl_reason() {
-  const auto code = ERR_peek_last_error();
+  const auto code = ERR_peek_error();  // the first cause: later ones say "PEM lib"
   const auto* reason = ERR_reason_error_string(code);
   ERR_clear_error();
   return reason == nullptr ? "not usable" : reason;
