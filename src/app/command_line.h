@@ -1,0 +1,61 @@
+// The words after `betrace-kms`, checked and sorted into one struct. The only header that the
+// commands need of the command line; the library that parses stays in command_line.cpp.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "betrace/kms/key.h"
+
+#include "app/world.h"
+
+namespace betrace::kms {
+
+// Where the daemon is, as far as the command line says.
+struct ConnectionOptions {
+  std::string url;
+  std::string token_file;
+  std::string ca_file;
+  unsigned timeout_seconds = 30;
+};
+
+struct CommandLine {
+  std::string command;  // "sign", "tenants list"
+  std::string config_file;
+  std::map<std::string, std::string> definitions;  // -Dname=value
+  ConnectionOptions connection;
+  bool json = false;
+  bool raw = false;
+  bool base64 = false;
+  bool pem = false;
+  bool jwks = false;
+  std::string group;  // of health: empty, "live", "ready", "started", "serving"
+  std::string tenant;
+  std::string file = "-";
+  std::string signature;  // base64, or @FILE
+  std::string key_id;
+  std::optional<std::uint32_t> version;
+  EncryptionContext context;
+  std::string after;  // of tenants list
+  std::optional<std::uint32_t> limit;
+  std::string shell;
+};
+
+// The program ends here: help that was asked for, or a mistake.
+struct Finished {
+  ExitCode code = ExitCode::ok;
+  std::string out;
+  std::string err;
+};
+
+// `arguments` without the program's name.
+std::variant<CommandLine, Finished> parse_command_line(std::vector<std::string> arguments);
+
+// A script for `shell` ("bash", "zsh", "fish") that knows every command and option there is.
+std::string completion_script(const std::string& shell);
+
+}  // namespace betrace::kms

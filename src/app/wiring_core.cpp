@@ -1,0 +1,267 @@
+#include <cstdlib>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "app/wiring.h"
+#include "app/wiring_parts.h"
+#include "base/try.h"
+#include "net/curl_client.h"
+#include "providers/catalog.h"
+#include "stores/sqlite_store.h"
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::string_view sqlite_scheme = "sqlite:";
+
+milliseconds ms(const Config& config, std::string_view key) {
+  return milliseconds(config.integer(key));
+}
+
+CallContext start_up_call() {
+  auto call = CallContext::system("start-up");
+  call.deadline = system_clock().steady_now() + seconds(10);
+  return call;
+}
+
+RetryOptions retry_options(const Config& config) {
+  return {.max_retries = static_cast<int>(config.integer("kms.retry.max-retries")),
+          .delay = ms(config, "kms.retry.delay-ms"),
+          .jitter = ms(config, "kms.retry.jitter-ms"),
+          .timeout = ms(config, "kms.timeout-ms")};
+}
+
+BreakerOptions breaker_options(const Config& config) {
+  const auto count = [&](std::string_view key) {
+    return static_cast<std::size_t>(config.integer(key));
+  };
+  return {.request_volume = count("kms.circuit-breaker.request-volume"),
+          .failure_ratio = config.ratio("kms.circuit-breaker.failure-ratio"),
+          .delay = ms(config, "kms.circuit-breaker.delay-ms"),
+          .success_threshold = count("kms.circuit-breaker.success-threshold")};
+}
+
+KeyServiceOptions key_service_options(const Config& config) {
+  const auto entries = static_cast<std::size_t>(config.integer("kms.cache.max-size"));
+  const auto cache = [&](auto unit, std::string_view key) {
+    return KeyCacheOptions{.ttl = decltype(unit)(config.integer(key)), .max_size = entries};
+  };
+  return {.private_keys = cache(minutes(), "kms.cache.private-key-ttl-minutes"),
+          .public_keys = cache(hours(), "kms.cache.public-key-ttl-hours"),
+          .encryption_keys = cache(minutes(), "kms.cache.encryption-key-ttl-minutes"),
+          .nonces = {}};
+}
+
+double gauge_value(BreakerState state) {
+  switch (state) {
+    case BreakerState::closed:
+      return 0;
+    case BreakerState::open:
+      return 1;
+    case BreakerState::half_open:
+      return 2;
+  }
+  return 1;
+}
+
+CircuitBreaker::Listener breaker_listener(prometheus::Gauge& gauge) {
+  return [&gauge](const std::string& name, BreakerState state) {
+    gauge.Set(gauge_value(state));
+    auto& log = logger(log_category::kms);
+    switch (state) {
+      case BreakerState::open:
+        log.warn("Circuit breaker '{}' is OPEN - blocking all requests", name);
+        return;
+      case BreakerState::half_open:
+        log.info("Circuit breaker '{}' is HALF_OPEN - testing recovery", name);
+        return;
+      case BreakerState::closed:
+        log.info("Circuit breaker '{}' is CLOSED - normal operation", name);
+    }
+  };
+}
+
+// A provider instance behind a breaker and a guard for each key type. `suffix` keeps the breakers
+// of several instances apart: "@local".
+ProviderPair guard(Core::Parts& parts, const Config& config, Provider& provider,
+                   const std::string& suffix) {
+  const auto made = [&](const char* name) -> Provider* {
+    const auto full_name = name + suffix;
+    parts.breakers.push_back(std::make_unique<CircuitBreaker>(
+        full_name, breaker_options(config), system_clock(),
+        breaker_listener(parts.metrics->breaker_state(full_name))));
+    parts.guarded.push_back(std::make_unique<GuardedProvider>(
+        provider, *parts.breakers.back(), retry_options(config), system_clock(), *parts.metrics));
+    return parts.guarded.back().get();
+  };
+  return {.signing = made("kms-signing-key"), .encryption = made("kms-encryption-key")};
+}
+
+Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
+  const auto url = config.text("betrace.kms.store.url");
+  if (!url.starts_with(sqlite_scheme)) {
+    return fail(ErrorCode::not_implemented,
+                "betrace.kms.store.url: this release stores in sqlite:PATH only");
+  }
+  return open_sqlite_store(
+      {.path = url.substr(sqlite_scheme.size()), .busy_timeout = milliseconds(2000), .readers = 4});
+}
+
+Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config& config,
+                                                std::string_view name, bool may_create_master_key) {
+  const ProviderEnvironment environment{
+      .settings = config.settings(),
+      .http = *parts.http,
+      .clock = system_clock(),
+      .environment = [](const char* variable) -> std::optional<std::string> {
+        const char* value = std::getenv(variable);
+        if (value == nullptr || *value == '\0') return std::nullopt;
+        return value;
+      },
+      .data_dir = config.text("betrace.kms.data-dir"),
+      .may_create_master_key = may_create_master_key};
+  return make_provider(name, environment);
+}
+
+// Rows wrapped by `local` stay readable under any provider, while the local master key is there.
+void open_local_rows(Core::Parts& parts, const Config& config) {
+  auto local = open_provider(parts, config, "local", false);
+  if (!local) {
+    logger(log_category::kms)
+        .warn("The store holds keys wrapped by 'local' that cannot be opened: {}",
+              local.error().message);
+    return;
+  }
+  logger(log_category::kms)
+      .info("Keys wrapped by 'local' stay readable through the local master key");
+  parts.local_rows = *std::move(local);
+}
+
+Status make_providers(Core::Parts& parts, const Config& config) {
+  auto& log = logger(log_category::kms);
+  const auto name = config.text("betrace.kms.provider");
+  const auto local_rows = TRY(parts.store->has_wrappings_by(start_up_call(), "local"));
+  log.info("Initializing KMS provider: {}", name);
+  parts.provider = TRY(open_provider(parts, config, name, !local_rows));
+  if (parts.provider->name() == "local") {
+    log.warn("⚠️  Using LocalKmsAdapter - NOT FOR PRODUCTION USE");
+  } else {
+    log.info("Using {}", parts.provider->description());
+    if (local_rows) open_local_rows(parts, config);
+  }
+  parts.metrics = std::make_unique<Metrics>(parts.provider->name());
+  const auto current = guard(parts, config, *parts.provider, "");
+  // No provider is ever called for a public key; its breaker is there for those who watch it.
+  parts.breakers.push_back(std::make_unique<CircuitBreaker>(
+      "kms-public-key", breaker_options(config), system_clock(),
+      breaker_listener(parts.metrics->breaker_state("kms-public-key"))));
+  std::map<std::string, ProviderPair, std::less<>> others;
+  if (parts.local_rows) others.emplace("local", guard(parts, config, *parts.local_rows, "@local"));
+  parts.opener = std::make_unique<KeyOpener>(current, std::move(others));
+  return {};
+}
+
+void make_service(Core::Parts& parts, const Config& config) {
+  const auto cores = std::max(1U, std::thread::hardware_concurrency());
+  parts.store_threads.emplace(
+      ThreadPool::Options{.name = "kms-store", .threads = 4, .queue_max = 2048});
+  parts.provider_threads.emplace(
+      ThreadPool::Options{.name = "kms-provider", .threads = 16, .queue_max = 2048});
+  parts.heavy_threads.emplace(
+      ThreadPool::Options{.name = "kms-heavy", .threads = cores, .queue_max = 256});
+  parts.keys =
+      std::make_unique<KeyServiceImpl>(KeyServiceParts{.store = *parts.store,
+                                                       .opener = *parts.opener,
+                                                       .store_threads = *parts.store_threads,
+                                                       .provider_threads = *parts.provider_threads,
+                                                       .clock = system_clock(),
+                                                       .metrics = *parts.metrics},
+                                       key_service_options(config));
+  parts.metrics->set_cache_report([keys = parts.keys.get()] { return keys->cache_report(); });
+
+  std::vector<CircuitBreaker*> ticking;
+  std::vector<const CircuitBreaker*> watched;
+  for (const auto& breaker : parts.breakers) {
+    ticking.push_back(breaker.get());
+    watched.push_back(breaker.get());
+  }
+  parts.monitor.emplace(MonitorParts{.provider = *parts.provider,
+                                     .breakers = std::move(watched),
+                                     .keys = *parts.keys,
+                                     .provider_threads = *parts.provider_threads,
+                                     .clock = system_clock()},
+                        MonitorOptions{});
+  parts.housekeeper.emplace(*parts.keys, std::move(ticking), *parts.store_threads, system_clock());
+}
+
+void warm(KeyServiceImpl& keys, std::size_t tenants_max) {
+  auto& log = logger(log_category::kms);
+  log.info("Warming KMS cache...");
+  const auto warmed = keys.warm(tenants_max);
+  if (warmed) {
+    log.info("KMS cache warmed ({} tenants)", *warmed);
+  } else {
+    log.warn("KMS cache was not warmed: {}", warmed.error().message);
+  }
+}
+
+Status start_threads(Core::Parts& parts, const Config& config) {
+  // From here on nothing that another daemon changes is missed.
+  TRY(parts.keys->follow_changes());
+  parts.monitor->start();
+  parts.housekeeper->start();
+  auto* const keys = parts.keys.get();
+  const bool measured = parts.store_threads->post([keys] {
+    if (const auto status = keys->refresh_metrics(); !status) {
+      logger(log_category::kms).warn("cannot read metrics: {}", status.error().message);
+    }
+  });
+  if (!measured) return fail(ErrorCode::overloaded, "the store's threads did not start");
+  const auto tenants = static_cast<std::size_t>(config.integer("kms.cache.warm-tenants"));
+  if (tenants > 0) parts.warming = std::jthread([keys, tenants] { warm(*keys, tenants); });
+  return {};
+}
+
+}  // namespace
+
+Core::Core(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Result<std::unique_ptr<Core>> Core::open(const Config& config) {
+  auto parts = std::make_unique<Parts>();
+  parts->store = TRY(open_store(config));
+  parts->http = make_http_client();
+  TRY(make_providers(*parts, config));
+  make_service(*parts, config);
+  std::unique_ptr<Core> core(new Core(std::move(parts)));
+  TRY(start_threads(*core->parts_, config));
+  return core;
+}
+
+Core::~Core() {
+  auto& parts = *parts_;
+  // Those who make work first, then those who do it, then what they do it with.
+  parts.housekeeper.reset();
+  parts.monitor.reset();
+  if (parts.warming.joinable()) parts.warming.join();
+  parts.provider_threads->stop();
+  parts.store_threads->stop();
+  parts.heavy_threads->stop();
+  if (const auto written = parts.keys->write_activity(); !written) {
+    logger(log_category::kms)
+        .warn("the last activity was not written: {}", written.error().message);
+  }
+  parts.metrics->set_cache_report({});
+}
+
+KeyService& Core::keys() { return *parts_->keys; }
+
+std::string Core::store_description() const { return parts_->store->description(); }
+
+}  // namespace betrace::kms

@@ -1,0 +1,136 @@
+#include <filesystem>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "api/access.h"
+#include "api/router.h"
+#include "app/wiring.h"
+#include "app/wiring_parts.h"
+#include "base/try.h"
+#include "net/http_server.h"
+#include "telemetry/version.h"
+
+namespace betrace::kms {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::uint16_t port_of(const Config& config, std::string_view key) {
+  return static_cast<std::uint16_t>(config.integer(key));
+}
+
+AnonymousRead anonymous_read(const Config& config) {
+  const auto text = config.text("betrace.admin.anonymous");
+  if (text == "never") return AnonymousRead::never;
+  return text == "always" ? AnonymousRead::always : AnonymousRead::loopback;
+}
+
+ApiSettings api_settings(const Config& config, AdminAccess access) {
+  const auto days = config.integer("kms.rotation.max-age-days");
+  return {
+      .admin_token = std::move(access.token),
+      .admin_token_place = std::move(access.place),
+      .anonymous = anonymous_read(config),
+      .public_keys_anonymous = config.flag("betrace.kms.public-keys.anonymous"),
+      .auto_create_tenants = config.flag("betrace.kms.tenants.auto-create"),
+      .private_key_ttl = std::chrono::minutes(config.integer("kms.cache.private-key-ttl-minutes")),
+      .public_key_ttl = std::chrono::hours(config.integer("kms.cache.public-key-ttl-hours")),
+      .encryption_key_ttl =
+          std::chrono::minutes(config.integer("kms.cache.encryption-key-ttl-minutes")),
+      .cache_entries_max = static_cast<std::size_t>(config.integer("kms.cache.max-size")),
+      .rotation_max_age = std::chrono::days(days),
+      .version = std::string(version())};
+}
+
+Result<HttpServerOptions> server_options(const Config& config) {
+  HttpServerOptions options{.host = config.text("quarkus.http.host"),
+                            .plain = config.text("quarkus.http.insecure-requests") != "disabled",
+                            .port = port_of(config, "quarkus.http.port")};
+  options.io_threads = std::max(1U, std::thread::hardware_concurrency());
+  if (config.text("quarkus.http.insecure-requests") == "redirect") {
+    return fail(ErrorCode::not_implemented,
+                "quarkus.http.insecure-requests=redirect is not in this release yet; enabled or "
+                "disabled is accepted");
+  }
+  const auto certificate = config.text("quarkus.http.ssl.certificate.files");
+  const auto key = config.text("quarkus.http.ssl.certificate.key-files");
+  if (certificate.empty() != key.empty()) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("quarkus.http.ssl.certificate.{} is set and .{} is not; TLS needs both",
+                    key.empty() ? "files" : "key-files", key.empty() ? "key-files" : "files"));
+  }
+  if (!certificate.empty()) {
+    options.tls = TlsOptions{.port = port_of(config, "quarkus.http.ssl-port"),
+                             .certificate_file = certificate,
+                             .key_file = key};
+  } else if (!options.plain) {
+    return fail(ErrorCode::invalid_argument,
+                "quarkus.http.insecure-requests=disabled needs a certificate: set "
+                "quarkus.http.ssl.certificate.files and quarkus.http.ssl.certificate.key-files");
+  }
+  return options;
+}
+
+std::string address(std::string_view scheme, const std::string& host, std::uint16_t port) {
+  const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
+  return fmt::format("{}://{}{}{}:{}", scheme, bare_v6 ? "[" : "", host, bare_v6 ? "]" : "", port);
+}
+
+}  // namespace
+
+struct Front::Parts {
+  AdminAuthorizer authorizer;
+  LogAuditSink audit;
+  std::unique_ptr<Router> router;
+  std::unique_ptr<HttpServer> server;
+  std::vector<std::string> addresses;
+};
+
+Front::Front(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Front::~Front() = default;
+
+Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, AdminAccess access) {
+  auto options = TRY(server_options(config));
+  const auto host = options.host;
+  auto parts = std::make_unique<Parts>();
+  auto& service = core.parts();
+  parts->router =
+      std::make_unique<Router>(ApiParts{.keys = *service.keys,
+                                        .monitor = *service.monitor,
+                                        .metrics = *service.metrics,
+                                        .authorizer = parts->authorizer,
+                                        .audit = parts->audit,
+                                        .clock = system_clock(),
+                                        .heavy = *service.heavy_threads,
+                                        .settings = api_settings(config, std::move(access))});
+  parts->server = TRY(HttpServer::start(std::move(options), *parts->router));
+  if (const auto port = parts->server->port(); port != 0) {
+    parts->addresses.push_back(address("http", host, port));
+  }
+  if (const auto port = parts->server->tls_port(); port != 0) {
+    parts->addresses.push_back(address("https", host, port));
+  }
+  return std::unique_ptr<Front>(new Front(std::move(parts)));
+}
+
+const std::vector<std::string>& Front::addresses() const { return parts_->addresses; }
+
+Status Front::reload_tls() {
+  return parts_->server->tls_port() == 0 ? Status{} : parts_->server->reload_tls();
+}
+
+bool Front::drain(milliseconds timeout) {
+  const auto end = std::chrono::steady_clock::now() + timeout;
+  parts_->router->begin_shutdown();
+  parts_->server->stop(timeout);
+  // A request whose connection was cut still runs, and uses what is about to go.
+  while (parts_->router->in_flight() > 0) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  return true;
+}
+
+}  // namespace betrace::kms

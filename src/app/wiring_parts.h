@@ -1,0 +1,42 @@
+// What Core owns, in the order in which it is made; destroyed in the reverse one. Included by the
+// files of the wiring only.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "betrace/kms/key_store.h"
+#include "betrace/kms/provider.h"
+
+#include "app/wiring.h"
+#include "base/executor.h"
+#include "base/http.h"
+#include "core/circuit_breaker.h"
+#include "core/guarded_provider.h"
+#include "core/housekeeper.h"
+#include "core/key_opener.h"
+#include "core/key_service_impl.h"
+#include "core/service_monitor.h"
+#include "telemetry/metrics.h"
+
+namespace betrace::kms {
+
+struct Core::Parts {
+  std::unique_ptr<KeyStore> store;
+  std::unique_ptr<HttpClient> http;
+  std::unique_ptr<Provider> provider;
+  std::unique_ptr<Provider> local_rows;  // opens what `local` wrapped, under another provider
+  std::unique_ptr<Metrics> metrics;
+  std::vector<std::unique_ptr<CircuitBreaker>> breakers;
+  std::vector<std::unique_ptr<GuardedProvider>> guarded;
+  std::unique_ptr<KeyOpener> opener;
+  std::optional<ThreadPool> store_threads, provider_threads, heavy_threads;
+  std::unique_ptr<KeyServiceImpl> keys;
+  std::optional<ServiceMonitor> monitor;
+  std::optional<Housekeeper> housekeeper;
+  std::jthread warming;
+};
+
+}  // namespace betrace::kms
