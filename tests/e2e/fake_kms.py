@@ -11,8 +11,9 @@ Scripted through `/_control`: GET answers counts; POST takes any of
   {"states": {KEY_ID: "Enabled" | "Disabled" | "PendingDeletion" | …}}
   {"aliases": {"alias/x": KEY_ID}}   {"reset": true}   {"release": true}
 A fault may be narrowed to one "tenant" of the encryption context and to so many "times".
-Kinds: error (status, type, message, retryAfter, clockOffset, where: body prefixed header xml), delay, hang, slow_body,
-half, close, garbage, wrong_shape, empty, short_key, wrong_key. A hang ends at `release`.
+Kinds: error (after seconds; status, type, message, retryAfter, clockOffset, where: body, prefixed,
+header or xml), proxy (status), delay, hang, slow_body, half, close, garbage, wrong_shape, empty,
+short_key, wrong_key. A hang ends at `release`.
 """
 
 import argparse
@@ -270,7 +271,11 @@ class Handler(BaseHTTPRequestHandler):
         kind = fault and fault["kind"]
         self.clock_offset = fault.get("clockOffset", 0.0) if fault else 0.0
         if kind == "error":
+            self.server.script.released.wait(fault.get("seconds", 0))
             return self.answer_error(fault)
+        if kind == "proxy":
+            page = f"<html><h1>{fault['status']} Service Temporarily Unavailable</h1></html>"
+            return self.answer(fault["status"], page.encode(), "text/html")
         if kind == "close":
             self.close_connection = True
             return None

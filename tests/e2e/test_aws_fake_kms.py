@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.aws import aws_properties
 from harness.daemon import b64, problem
 from harness.waiting import until
 
@@ -39,8 +40,8 @@ FAULTS = {
     "500": (error("KMSInternalException", INTERNAL, 500), "kms_unavailable", 4, INTERNAL),
     "503": (error("ServiceUnavailableException", "Service is unavailable", 503),
             "kms_unavailable", 4, "Service is unavailable"),
-    "503 of a proxy": ({"kind": "error", "type": "", "message": None, "status": 503,
-                        "where": "xml"}, "kms_unavailable", 4, "503"),
+    "503 of a proxy": ({"kind": "proxy", "status": 503}, "kms_unavailable", 4, "503"),
+    "502 of a proxy": ({"kind": "proxy", "status": 502}, "kms_unavailable", 4, "502"),
     "key unavailable": (error("KeyUnavailableException", "The key store is not connected", 500),
                         "kms_unavailable", 4, "The key store is not connected"),
     "half an answer": ({"kind": "half"}, "kms_unavailable", 4, ""),
@@ -153,7 +154,7 @@ def test_a_retry_after_beyond_the_budget_is_not_waited_for(cold, fake_kms):
     answer = sign(daemon)
     assert problem(answer, 503, "kms_unavailable") == THROTTLED
     assert time.monotonic() - started < 2
-    assert len(fake_kms.tries("acme")) == 1
+    assert len(fake_kms.tries("acme", "Decrypt")) == 1
     assert int(answer.headers["retry-after"]) >= 1
 
 
@@ -315,7 +316,6 @@ def test_the_context_of_every_call_is_tenant_and_key_type(aws_daemon, fake_kms):
 
 
 def test_an_assumed_role_signs_the_calls(daemons, fake_kms):
-    from harness.aws import aws_properties
     daemon = daemons(aws_properties(fake_kms, fake_kms.key_arn), start=False)
     (daemon.folder / ".aws").mkdir()
     (daemon.folder / ".aws/credentials").write_text(

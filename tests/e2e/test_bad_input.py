@@ -289,7 +289,7 @@ def test_routes_of_later_issues_are_not_implemented(daemon, method, path):
 @pytest.mark.parametrize("path", ["/api/tenants?limit=0", "/api/tenants?limit=1001",
                                   "/api/tenants?limit=x", "/api/tenants?limit=-1",
                                   "/api/tenants?limit=99999999999999999999",
-                                  "/api/tenants?after=%2F", "/api/tenants?limit=%"])
+                                  "/api/tenants?limit=%"])
 def test_bad_pages_are_invalid(daemon, path):
     problem(daemon.get(path), 400, "invalid_argument")
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from harness.aws import aws_environment, aws_properties
 from harness.daemon import b64, problem
 from harness.waiting import until
 from harness.wire import Load, at_once
@@ -14,7 +15,6 @@ COLD = [f"cold-{i}" for i in range(40)]
 
 @pytest.mark.parametrize("death", ["closed port", "silence"])
 def test_warm_tenants_sign_through_an_outage_and_cold_ones_fail_fast(daemons, fake_kms, death):
-    from harness.aws import aws_environment, aws_properties
     daemon = daemons(aws_properties(fake_kms, fake_kms.key_arn)
                      | {"kms.cache.warm-tenants": 0}, environment=aws_environment())
     answers = at_once(daemon, [("PUT", f"/api/tenants/{name}", None) for name in WARM + COLD])

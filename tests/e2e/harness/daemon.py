@@ -14,7 +14,7 @@ from .waiting import until
 
 JSON_PROBLEM = "application/problem+json"
 # Exactly one sample a line: a name, labels, a plain decimal.
-SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*(?:\{[^}]*\})?) ([-+]?(?:[\d.]+(?:e[-+]?\d+)?|Inf|NaN))$")
+SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*(?:\{.*\})?) ([-+]?(?:[\d.]+(?:e[-+]?\d+)?|Inf|NaN))$")
 
 
 def program():
@@ -174,6 +174,8 @@ class Daemon(Process):
 
     def wait_health(self, status, seconds=25.0):
         """Until the background probe has seen it; answers the check `kms`."""
+        until(lambda: self.get("/q/health/started", token=None).status_code == 200, 15,
+              "the first probe")
         return until(lambda: (check := self.health()[1]) and check["status"] == status and check,
                      seconds, f"health to be {status}")
 

@@ -36,13 +36,12 @@ class Process:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.output = self.folder / "output.log"
         self.process = None
-        self.wrapper = []  # words before the command, e.g. faketime
         self.before_exec = None
 
     def start(self, ready=True):
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*self.wrapper, *map(str, self.arguments())], cwd=self.folder,
+                list(map(str, self.arguments())), cwd=self.folder,
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 preexec_fn=self.before_exec)
         if ready:
