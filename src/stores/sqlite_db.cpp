@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "base/try.h"
 #include "stores/sqlite_error.h"
@@ -16,6 +17,12 @@ namespace {
 void configure_library() {
   static std::once_flag once;
   std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
+}
+
+FileIdentity identify(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  return {.device = status.st_dev, .inode = status.st_ino};
 }
 
 }  // namespace
@@ -109,6 +116,8 @@ Result<SqliteDb> SqliteDb::open(const Options& options) {
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nullptr);
   SqliteDb db(options.path, raw);
   if (code != SQLITE_OK) return std::unexpected(db.error(code));
+  db.identity_ = identify(options.path);
+  if (options.identity && *options.identity != db.identity_) return std::unexpected(db.moved());
   sqlite3_extended_result_codes(raw, 1);
   sqlite3_busy_timeout(raw, static_cast<int>(options.busy_timeout.count()));
   // Small, because every connection has one and they count towards the idle process.
@@ -146,12 +155,16 @@ bool SqliteDb::in_transaction() const { return sqlite3_get_autocommit(db_.get())
 std::int64_t SqliteDb::rows_changed() const { return sqlite3_changes64(db_.get()); }
 
 Status SqliteDb::check_in_place() const {
-  int moved = 0;
-  sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  if (moved == 0) return {};
-  return std::unexpected(sqlite_error({.code = SQLITE_READONLY_DBMOVED,
-                                       .path = path_,
-                                       .message = "the path leads elsewhere, or nowhere"}));
+  int is_moved = 0;
+  sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &is_moved);
+  if (is_moved == 0) return {};
+  return std::unexpected(moved());
+}
+
+Error SqliteDb::moved() const {
+  return sqlite_error({.code = SQLITE_READONLY_DBMOVED,
+                       .path = path_,
+                       .message = "the path leads elsewhere, or nowhere"});
 }
 
 Error SqliteDb::error(int code) const {

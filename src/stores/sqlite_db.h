@@ -61,10 +61,18 @@ class Query {
   int bound_ = 0;
 };
 
+// Which file a path led to: another one may take its place.
+struct FileIdentity {
+  std::uint64_t device = 0, inode = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
 class SqliteDb {
  public:
   struct Options {
     std::string path;  // absolute
+    // Opens this file or none.
+    std::optional<FileIdentity> identity = std::nullopt;
     std::chrono::milliseconds busy_timeout{2000};
     std::size_t cache_kib = 512;
     bool query_only = false;
@@ -90,6 +98,7 @@ class SqliteDb {
   Status check_in_place() const;
 
   Error error(int code) const;
+  FileIdentity identity() const { return identity_; }
   const std::string& path() const { return path_; }
 
  private:
@@ -105,8 +114,10 @@ class SqliteDb {
   };
   SqliteDb(std::string path, sqlite3* db) : path_(std::move(path)), db_(db) {}
   Query start(const char* sql);
+  Error moved() const;
 
   std::string path_;
+  FileIdentity identity_;
   std::unique_ptr<sqlite3, Close> db_;
   std::vector<Prepared> prepared_;  // after db_: goes first
 };

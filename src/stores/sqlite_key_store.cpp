@@ -13,7 +13,10 @@ namespace betrace::kms {
 namespace {
 
 SqliteDb::Options reader_options(const SqliteDb& db, const SqliteOptions& options) {
-  return {.path = db.path(), .busy_timeout = options.busy_timeout, .query_only = true};
+  return {.path = db.path(),
+          .identity = db.identity(),
+          .busy_timeout = options.busy_timeout,
+          .query_only = true};
 }
 
 }  // namespace

@@ -41,6 +41,11 @@ Status Writer::run(const Job& job) {
   return std::move(waiting.result);
 }
 
+std::size_t Writer::queued() {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
 void Writer::loop() {
   std::vector<Waiting*> batch;
   std::unique_lock lock(mutex_);

@@ -30,6 +30,8 @@ class Writer {
   // store_unavailable.
   Status run(const Job& job);
 
+  // Jobs that wait for the transaction in progress to end.
+  std::size_t queued();
   // Transactions that were made durable.
   std::uint64_t commits() const { return commits_.load(std::memory_order_relaxed); }
 
