@@ -25,3 +25,4 @@ build() {
   ninja -C "build/$preset" -j"$(nproc)" "$@"
 }
 mkdir -p build
+export PATH="$PWD/build/bin:$PATH"
