@@ -152,11 +152,13 @@ void Config::State::load_secret(const ConfigKey& key, const std::string& name,
 
 void Config::State::load_secret_file(const ConfigKey& key, const std::string& name,
                                      const SourcedValue& path) {
-  Value value{.key = &key, .source = fmt::format("{} ({})", path.text, path.source), .set = true};
+  Value value{.key = &key,
+              .source = fmt::format("{} ({})", shown_name(path.text), path.source),
+              .set = true};
   auto secret = read_secret_file(path.text, warnings);
   if (!secret) {
     auto line = fmt::format("{}-file='{}' ({}): {}; accepted is a file with one line", name,
-                            path.text, path.source, secret.error().message);
+                            shown_name(path.text), path.source, secret.error().message);
     if (!lenient) return append_line(errors, line);
     warnings.push_back(std::move(line));
     value.set = false;

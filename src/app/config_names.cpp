@@ -96,10 +96,23 @@ const ConfigKey* recognise(std::string_view name, std::string* category) {
 bool in_our_name_spaces(std::string_view name) {
   static constexpr std::string_view ours[] = {"betrace.", "kms.",    "aws.kms.", "vault.",
                                               "gcp.kms.", "pkcs11.", "quarkus.", "azure.keyvault."};
-  return std::ranges::any_of(ours, [&](auto prefix) { return name.starts_with(prefix); });
+  const auto is_ours = [](std::string_view text) {
+    return std::ranges::any_of(ours, [&](auto start) { return text.starts_with(start); });
+  };
+  // Under an instance prefix stand the settings of any provider, also of one we do not know.
+  for (const auto prefix : prefixes) {
+    for (const auto& spelling : spellings(prefix)) {
+      if (!name.starts_with(spelling)) continue;
+      const auto rest = name.substr(spelling.size());
+      return is_ours(rest) || rest.starts_with("local.");
+    }
+  }
+  return is_ours(name);
 }
 
 std::string nearest_name(std::string_view unknown) {
+  constexpr std::size_t known_bytes_max = 128;
+  if (unknown.size() > known_bytes_max) return {};
   std::string nearest;
   std::size_t best = unknown.size() / 4 + 2;  // farther is another word
   const auto consider = [&](std::string candidate) {

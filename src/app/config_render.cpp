@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "app/config.h"
+#include "app/config_values.h"
 #include "base/canonical_json.h"
 
 namespace betrace::kms {
@@ -39,7 +40,7 @@ std::string render_json(const Config& config) {
   if (config.file_used().empty()) {
     out += "\"file\":null";
   } else {
-    append_member("file", config.file_used(), out);
+    append_member("file", shown_name(config.file_used()), out);
   }
   out += ",\"entries\":[";
   bool first = true;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/config_values.h"
 #include "base/try.h"
 
 namespace betrace::kms {
