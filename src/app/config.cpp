@@ -36,10 +36,6 @@ std::vector<std::string> with_suffix(std::vector<std::string> names, std::string
   return names;
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
-}
-
 void append_line(std::string& lines, std::string_view line) {
   if (!lines.empty()) lines += '\n';
   lines += line;
@@ -223,15 +219,6 @@ void Config::State::check_together() {
   if (!tls && insecure.text != "enabled") {
     refuse(*insecure.key, insecure.key->name, insecure.text, insecure.source,
            "enabled, while quarkus.http.ssl.certificate.files is not set");
-  }
-  const auto& host = at("quarkus.http.host");
-  if (!is_loopback(host.text) && insecure.text == "enabled") {
-    warnings.push_back(fmt::format(
-        "quarkus.http.host={} ({}) is reachable from other machines {}; tokens and plaintexts "
-        "cross the network in the clear",
-        host.text, host.source,
-        tls ? "and quarkus.http.insecure-requests=enabled serves them without TLS"
-            : "without TLS: quarkus.http.ssl.certificate.files is not set"));
   }
 }
 

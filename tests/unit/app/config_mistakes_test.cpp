@@ -34,7 +34,7 @@ TEST_F(ConfigMistake, IsOneLineWithKeyValueSourceAndWhatIsAccepted) {
       {"kms.circuit-breaker.failure-ratio", "nan", "a number above 0 and at most 1"},
       {"kms.rotation.enabled", "maybe", "true or false"},
       {"betrace.admin.anonymous", "sometimes", "one of loopback, never, always"},
-      {"quarkus.http.insecure-requests", "on", "one of enabled, redirect, disabled"},
+      {"quarkus.http.insecure-requests", "on", "one of enabled, disabled"},
       {"quarkus.log.level", "LOUD", "one of OFF, FATAL, ERROR, WARN, INFO, DEBUG, TRACE, ALL"},
       {"quarkus.log.category.\"a\".level", "LOUD",
        "one of OFF, FATAL, ERROR, WARN, INFO, DEBUG, TRACE, ALL"},
@@ -190,23 +190,6 @@ TEST_F(ConfigWarning, AProfileKeyIsSaidToHaveNoEffect) {
   EXPECT_EQ(warnings(config),
             (Lines{"%prod.betrace.kms.provider (application.properties:1) has no effect: there are "
                    "no profiles; write betrace.kms.provider"}));
-}
-
-TEST_F(ConfigWarning, ListeningBeyondLoopbackWithoutTlsIsSaid) {
-  for (const char* host : {"127.0.0.1", "127.0.1.1", "localhost", "::1"}) {
-    overrides_ = {{"quarkus.http.host", host}};
-    EXPECT_EQ(load().warnings(), Lines{}) << host;
-  }
-  overrides_ = {{"quarkus.http.host", "0.0.0.0"}};
-  ASSERT_EQ(load().warnings().size(), 1u);
-  EXPECT_TRUE(
-      load().warnings()[0].starts_with("quarkus.http.host=0.0.0.0 (-D) is reachable from "
-                                       "other machines without TLS"));
-  overrides_["quarkus.http.ssl.certificate.files"] = "/etc/tls.crt";
-  overrides_["quarkus.http.ssl.certificate.key-files"] = "/etc/tls.key";
-  EXPECT_EQ(load().warnings().size(), 1u);
-  overrides_["quarkus.http.insecure-requests"] = "disabled";
-  EXPECT_EQ(load().warnings(), Lines{});
 }
 
 TEST_F(ConfigWarning, NamesCannotForgeASecondLine) {

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "app/config_log.h"
 #include "base/encoding.h"
 #include "config_fixture.h"
 
@@ -158,10 +157,10 @@ quarkus.log.category."software.amazon.awssdk".level=DEBUG
   EXPECT_EQ(config.integer("kms.cache.public-key-ttl-hours"), 48);
   EXPECT_EQ(config.integer("kms.cache.max-size"), 2000);
   EXPECT_EQ(config.text("kms.rotation.check-cron"), "0 0 2 * * ?");
-  const LogOptions log = log_options(config);
-  EXPECT_EQ(log.category_levels.at("com.betrace.kms"), "DEBUG");
-  EXPECT_EQ(log.category_levels.at("com.betrace.services.KeyRetrievalService"), "DEBUG");
-  EXPECT_EQ(log.category_levels.at("software.amazon.awssdk"), "DEBUG");
+  EXPECT_EQ(config.log_category_levels(), (std::map<std::string, std::string>{
+                                              {"com.betrace.kms", "DEBUG"},
+                                              {"com.betrace.services.KeyRetrievalService", "DEBUG"},
+                                              {"software.amazon.awssdk", "DEBUG"}}));
   const auto said = warnings(config);
   for (const char* line : {":7: the comment behind the value of kms.cache.private-key-ttl-minutes",
                            ":9: the comment behind the value of kms.cache.max-size",
@@ -220,25 +219,18 @@ TEST_F(ConfigTest, AKeyThatIsSetTwiceInTheFileIsSaid) {
             (Lines{"kms.cache.max-size is set twice: application.properties:3 replaces line 1"}));
 }
 
-TEST_F(ConfigTest, LogKeysBecomeLogOptions) {
+TEST_F(ConfigTest, CategoryLevelsComeFromEverySource) {
   write(R"(quarkus.log.level=warn
 quarkus.log.category."a.b".level=TRACE
 quarkus.log.category.plain.level=OFF
-quarkus.log.file.enable=true
-quarkus.log.console.json=true
 )");
   environment_["QUARKUS_LOG_CATEGORY__COM_BETRACE_KMS__LEVEL"] = "DEBUG";
   overrides_["quarkus.log.category.\"a.b\".level"] = "FINE";
-  const LogOptions options = log_options(load());
-  EXPECT_EQ(options.level, "warn");
-  EXPECT_EQ(options.category_levels,
+  const Config config = load();
+  EXPECT_EQ(config.text("quarkus.log.level"), "warn");
+  EXPECT_EQ(config.log_category_levels(),
             (std::map<std::string, std::string>{
                 {"a.b", "FINE"}, {"plain", "OFF"}, {"com.betrace.kms", "DEBUG"}}));
-  EXPECT_EQ(options.file, "/var/log/betrace/backend.log");
-  EXPECT_TRUE(options.json);
-  EXPECT_FALSE(options.file_json);
-  EXPECT_TRUE(options.console);
-  EXPECT_EQ(log_options(Config::load({}).value()).file, "");
 }
 
 TEST_F(ConfigTest, ALibraryUserNeedsNothingButAMap) {
