@@ -17,14 +17,15 @@ Result<Wrapping> DrawerProvider::encrypt(const CallContext&,
   const auto number = SecretBytes::random(16);
   const Bytes blob(number.expose().begin(), number.expose().end());
   const std::lock_guard lock(mutex_);
-  drawer_.emplace(blob, Entry{SecretBytes::copy_of(plaintext), context});
+  drawer_.emplace(std::string(blob.begin(), blob.end()),
+                  Entry{SecretBytes::copy_of(plaintext), context});
   return Wrapping{.provider = "drawer", .master_key_id = label_, .blob = blob};
 }
 
 Result<SecretBytes> DrawerProvider::decrypt(const CallContext&, const Wrapping& wrapping,
                                             const EncryptionContext& context) {
   const std::lock_guard lock(mutex_);
-  const auto found = drawer_.find(wrapping.blob);
+  const auto found = drawer_.find({wrapping.blob.begin(), wrapping.blob.end()});
   if (found == drawer_.end()) {
     return fail(ErrorCode::wrapped_elsewhere, "no such key in the drawer " + label_);
   }

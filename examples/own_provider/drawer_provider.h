@@ -34,5 +34,5 @@ class DrawerProvider final : public betrace::kms::Provider {
   };
   const std::string label_;
   std::mutex mutex_;
-  std::map<betrace::kms::Bytes, Entry> drawer_;
+  std::map<std::string, Entry> drawer_;  // by the blob that was answered
 };
