@@ -73,12 +73,24 @@ Result<std::string> checked_url(std::string_view from, std::string url) {
   const auto visible = [](char c) { return c > ' ' && c < '\x7f' && c != '?' && c != '#'; };
   if (!http || host.empty() || host.front() == '/' || host.find('@') != std::string_view::npos ||
       !std::ranges::all_of(host, visible)) {
+    // What stands before an '@' may be a password.
+    const bool quotable = url.find('@') == std::string::npos;
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{}='{}': accepted is http:// or https:// with a host and perhaps a "
                             "port, e.g. http://localhost:4566",
-                            from, url));
+                            from, quotable ? url : "…@…"));
   }
   return url;
+}
+
+// Plain HTTP that leaves the machine.
+bool shows_secrets(std::string_view url) {
+  if (!url.starts_with("http://")) return false;
+  const std::string_view host = url.substr(7);
+  for (const std::string_view own : {"localhost", "127.", "[::1]"}) {
+    if (host.starts_with(own)) return false;
+  }
+  return true;
 }
 
 std::optional<std::string> variable(const ProviderEnvironment& environment, const char* name) {
@@ -178,6 +190,14 @@ Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
                : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms", settings.region));
   settings.sts_url = TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", settings.region));
 
+  for (const std::string& url : {settings.kms_url, settings.sts_url}) {
+    if (!shows_secrets(url)) continue;
+    settings.warnings.push_back(fmt::format(
+        "{} is plain HTTP to another machine: data keys and sessions travel in the clear. Use "
+        "https://",
+        url));
+    break;
+  }
   const auto arn = parse_arn(settings.key_id);
   if (arn && arn->region != settings.region) {
     settings.warnings.push_back(fmt::format(

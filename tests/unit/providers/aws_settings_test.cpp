@@ -141,6 +141,27 @@ TEST_F(AwsSettingsTest, AKeyOfAnotherRegionIsWarnedAboutAndTheConfiguredRegionIs
   EXPECT_TRUE(read()->warnings.empty());
 }
 
+TEST_F(AwsSettingsTest, APasswordInAnEndpointIsRefusedAndNotRepeated) {
+  world_.settings["aws.kms.endpoint"] = "https://user:s3cr3t@host";
+  const std::string message = refusal();
+  EXPECT_TRUE(message.starts_with("aws.kms.endpoint='")) << message;
+  EXPECT_EQ(message.find("s3cr3t"), std::string::npos) << message;
+}
+
+TEST_F(AwsSettingsTest, PlainHttpThatLeavesTheMachineIsWarnedAbout) {
+  for (const char* own : {"http://localhost:4566", "http://127.0.0.1:4566", "http://[::1]:4566",
+                          "https://vpce.example"}) {
+    world_.settings["aws.kms.endpoint"] = own;
+    EXPECT_TRUE(read()->warnings.empty()) << own;
+  }
+  world_.settings["aws.kms.endpoint"] = "http://kms.example:4566";
+  ASSERT_EQ(read()->warnings.size(), 1u);
+  EXPECT_NE(read()->warnings[0].find("http://kms.example:4566 is plain HTTP"), std::string::npos);
+  world_.settings["aws.kms.endpoint"] = "https://kms.example";
+  world_.variables["AWS_ENDPOINT_URL_STS"] = "http://sts.example";
+  EXPECT_EQ(read()->warnings.size(), 1u);
+}
+
 TEST(AwsArns, AreTakenApartAtTheFirstFiveColons) {
   const auto arn = parse_arn("arn:aws:kms:us-east-1:123456789012:alias/a:b");
   ASSERT_TRUE(arn);
