@@ -29,6 +29,7 @@ enum Column : int {
   column_provider,
   column_master_key_id,
   column_blob,
+  column_tenant_destroyed,
 };
 
 std::unexpected<Error> damaged(const TenantId& tenant, std::string_view what) {
@@ -89,9 +90,11 @@ std::int64_t sql_limit(std::size_t limit) {
 }
 
 // Asked when a key was not found, and so off the path that must be fast.
-Status check_tenant(SqliteDb& db, const TenantId& tenant) {
+enum class Destroyed : std::uint8_t { allowed, refused };
+Status check_tenant(SqliteDb& db, const TenantId& tenant, Destroyed destroyed) {
   if (tenant.is_service()) return {};
-  TRY(find_tenant(db, tenant));
+  const auto record = TRY(find_tenant(db, tenant));
+  if (record.destroyed && destroyed == Destroyed::refused) return tenant_destroyed(tenant);
   return {};
 }
 
@@ -121,28 +124,20 @@ Result<std::vector<TenantRecord>> list_tenants(SqliteDb& db, const Page& page) {
 }
 
 // The unary plus keeps SQLite from the index of active keys, which would be one tree more to go
-// down: the versions of one key lie side by side, the active one first in this order.
+// down: the versions of one key lie side by side, the newest first in this order.
 Result<KeyRecord> find_active_key(SqliteDb& db, const TenantId& tenant, KeyType type) {
-  if (tenant.is_service()) {
-    auto rows = db.query("SELECT " KEY_COLUMNS
-                         ", w.provider, w.master_key_id, w.blob"
-                         " FROM keys k LEFT JOIN wrappings w ON w.key_id = k.id"
-                         " WHERE k.tenant = ?1 AND k.type = ?2 AND +k.state = 'active'"
-                         " ORDER BY k.version DESC",
-                         tenant.str(), to_string(type));
-    if (!TRY(rows.step())) return no_active_key(tenant, type);
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       ", w.provider, w.master_key_id, w.blob, k.tenant_destroyed"
+                       " FROM keys k LEFT JOIN wrappings w ON w.key_id = k.id"
+                       " WHERE k.tenant = ?1 AND k.type = ?2 AND +k.state = 'active'"
+                       " ORDER BY k.version DESC",
+                       tenant.str(), to_string(type));
+  if (TRY(rows.step())) {
+    if (rows.integer(column_tenant_destroyed) != 0) return tenant_destroyed(tenant);
     return read_key_with_wrappings(rows, tenant);
   }
-  auto rows = db.query("SELECT " KEY_COLUMNS
-                       ", w.provider, w.master_key_id, w.blob, t.destroyed"
-                       " FROM tenants t LEFT JOIN keys k ON k.tenant = t.id AND k.type = ?2"
-                       " AND +k.state = 'active' LEFT JOIN wrappings w ON w.key_id = k.id"
-                       " WHERE t.id = ?1 ORDER BY k.version DESC",
-                       tenant.str(), to_string(type));
-  if (!TRY(rows.step())) return tenant_not_found(tenant);
-  if (rows.integer(column_blob + 1) != 0) return tenant_destroyed(tenant);
-  if (rows.is_null(column_id)) return no_active_key(tenant, type);
-  return read_key_with_wrappings(rows, tenant);
+  TRY(check_tenant(db, tenant, Destroyed::refused));
+  return no_active_key(tenant, type);
 }
 
 Result<KeyRecord> find_key(SqliteDb& db, const TenantId& tenant, KeyType type,
@@ -153,7 +148,7 @@ Result<KeyRecord> find_key(SqliteDb& db, const TenantId& tenant, KeyType type,
                        " WHERE k.tenant = ?1 AND k.type = ?2 AND k.version = ?3",
                        tenant.str(), to_string(type), static_cast<std::int64_t>(version));
   if (TRY(rows.step())) return read_key_with_wrappings(rows, tenant);
-  TRY(check_tenant(db, tenant));
+  TRY(check_tenant(db, tenant, Destroyed::allowed));
   return no_such_version(tenant, type, version);
 }
 
@@ -163,7 +158,7 @@ Result<std::vector<KeyRecord>> list_keys(SqliteDb& db, const TenantId& tenant) {
                        " FROM keys k WHERE k.tenant = ?1 ORDER BY k.type DESC, k.version",
                        tenant.str());
   while (TRY(rows.step())) keys.push_back(TRY(read_key(rows, tenant)));
-  if (keys.empty()) TRY(check_tenant(db, tenant));
+  if (keys.empty()) TRY(check_tenant(db, tenant, Destroyed::allowed));
   return keys;
 }
 
@@ -194,13 +189,12 @@ Result<std::vector<TenantId>> recently_active(SqliteDb& db, std::size_t limit) {
   return tenants;
 }
 
-// CROSS JOIN fixes the order: by age, and of the first tenant that is not destroyed.
 Result<StoreCounts> counts(SqliteDb& db) {
   auto row = db.query(
       "SELECT (SELECT value FROM totals WHERE name = 'tenants'),"
-      " (SELECT k.created_at FROM keys k CROSS JOIN tenants t ON t.id = k.tenant"
-      "  WHERE k.state = 'active' AND k.tenant <> '@service' AND t.destroyed = 0"
-      "  ORDER BY k.created_at LIMIT 1)");
+      " (SELECT created_at FROM keys INDEXED BY keys_by_age"
+      "  WHERE state = 'active' AND tenant <> '@service' AND tenant_destroyed = 0"
+      "  ORDER BY created_at LIMIT 1)");
   TRY(row.step());
   return StoreCounts{.tenants = static_cast<std::uint64_t>(row.integer(0)),
                      .oldest_active_key = row.maybe_time(1)};

@@ -127,6 +127,23 @@ TEST_F(SqliteStore, AnEditByHandIsNoticed) {
             ErrorCode::tenant_not_found);
 }
 
+TEST_F(SqliteStore, ATenantMayBeMarkedDestroyedByHandAndUnmarked) {
+  const auto store = open();
+  ASSERT_TRUE(create(*store, "a"));
+  RawSqlite shell(path());
+  const auto find = [&] { return store->find_active_key(call_, tenant_id("a"), KeyType::signing); };
+  shell.run("UPDATE tenants SET destroyed = 1");
+  EXPECT_EQ(find().error().code, ErrorCode::destroyed);
+  EXPECT_FALSE(store->counts(call_)->oldest_active_key);
+  shell.run(
+      "INSERT INTO keys (tenant, type, version, id, state, created_at)"
+      " VALUES ('a', 'signing', 2, randomblob(16), 'rotated', 0)");
+  EXPECT_EQ(shell.value("SELECT min(tenant_destroyed) FROM keys"), "1");
+  shell.run("UPDATE tenants SET destroyed = 0");
+  EXPECT_EQ(find()->version, 1U);
+  EXPECT_EQ(store->counts(call_)->oldest_active_key, at_ms(1'000));
+}
+
 TEST_F(SqliteStore, TotalsFollowEditsByHand) {
   const auto store = open();
   ASSERT_TRUE(create(*store, "a"));
@@ -176,6 +193,8 @@ TEST_F(SqliteStore, TheSchemaGuardsWhatAPersonMightBreak) {
                          " VALUES ('nobody', 'signing', 1, randomblob(16), 'active', 0)"),
                std::runtime_error);
   EXPECT_THROW(shell.run("UPDATE keys SET state = 'lost'"), std::runtime_error);
+  EXPECT_THROW(shell.run("UPDATE keys SET tenant = 'b'"), std::runtime_error);
+  EXPECT_THROW(shell.run("UPDATE tenants SET id = 'b'"), std::runtime_error);
   EXPECT_TRUE(has(*store, "a"));
 }
 
