@@ -19,14 +19,14 @@ void print_members(const World& world, const json::object& object, const std::st
     if (const auto* below = value.if_object()) {
       print_members(world, *below, key + ".");
     } else if (const auto* list = value.if_array()) {
-      if (list->empty()) world.out << fmt::format("{:<28} none\n", key);
+      if (list->empty()) world.out << fmt::format("{:<36} none\n", key);
       for (const auto& item : *list) {
         const auto* text = item.if_string();
-        world.out << fmt::format("{:<28} {}\n", key,
+        world.out << fmt::format("{:<36} {}\n", key,
                                  text ? printable(*text) : json::serialize(item));
       }
     } else {
-      world.out << fmt::format("{:<28} {}\n", key, text_of(object, name));
+      world.out << fmt::format("{:<36} {}\n", key, text_of(object, name));
     }
   }
 }
@@ -94,7 +94,7 @@ Got<ExitCode> validate(const ClientSession& session) {
     session.print(answer);
   } else {
     auto& out = session.world.out;
-    out << fmt::format("{:<28} {}\n", "provider", text_of(report, "provider"));
+    out << fmt::format("{:<36} {}\n", "provider", text_of(report, "provider"));
     const auto* tests = report.if_contains("tests");
     const auto* latencies = report.if_contains("latency_ms");
     if (tests != nullptr && tests->is_object()) {
@@ -103,11 +103,11 @@ Got<ExitCode> validate(const ClientSession& session) {
         if (latencies != nullptr && latencies->is_object()) {
           took = text_of(latencies->get_object(), latency_name(name));
         }
-        out << fmt::format("{:<28} {}{}\n", printable(name), text_of(tests->get_object(), name),
+        out << fmt::format("{:<36} {}{}\n", printable(name), text_of(tests->get_object(), name),
                            took.empty() ? "" : " (" + took + " ms)");
       }
     }
-    out << fmt::format("{:<28} {}\n", "overall", overall);
+    out << fmt::format("{:<36} {}\n", "overall", overall);
     const auto* advice = report.if_contains("recommendations");
     if (advice != nullptr && advice->is_array()) {
       for (const auto& each : advice->get_array()) {

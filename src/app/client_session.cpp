@@ -36,7 +36,8 @@ json::value parsed(const HttpAnswer& answer) {
 std::string text_of(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
   if (value == nullptr) return {};
-  return value->is_string() ? printable(value->get_string()) : json::serialize(*value);
+  if (value->is_string()) return printable(value->get_string());
+  return value->is_double() ? fmt::format("{}", value->get_double()) : json::serialize(*value);
 }
 
 Got<HttpAnswer> ClientSession::ask_any(std::string_view method, const std::string& path) const {
@@ -79,6 +80,9 @@ ExitCode ClientSession::refused(const HttpAnswer& answer) const {
   auto detail = text_of(*problem, "detail");
   if (detail.empty()) detail = text_of(*problem, "title");
   auto message = fmt::format("{} ({})", detail, code);
+  if (code == to_string(ErrorCode::tenant_not_found)) {
+    message += "; or: betrace-kms tenants create " + line.tenant;
+  }
   const auto& trouble = client_.connection().token_trouble;
   if (answer.status == 401 && !trouble.empty()) message += "; no token was sent: " + trouble;
   return complain(world, message, exit_code_of(code));

@@ -54,8 +54,8 @@ class Tree {
     // The option exists on every level, so each adds to what the others found.
     app.add_option_function<std::vector<std::string>>(
            "-D",
-           [this](const std::vector<std::string>& given) {
-             values_.definitions.insert(values_.definitions.end(), given.begin(), given.end());
+           [&into = values_.definitions](const std::vector<std::string>& given) {
+             into.insert(into.end(), given.begin(), given.end());
            },
            "Set one configuration key: -Dname=value")
         ->type_name("NAME=VALUE")

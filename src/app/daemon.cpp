@@ -1,6 +1,5 @@
 #include "app/daemon.h"
 
-#include <algorithm>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
@@ -82,25 +81,11 @@ Result<AdminAccess> admin_access(const Config& config) {
   return AdminAccess{.token = SecretBytes::copy_of(as_bytes(token)), .place = "the file " + path};
 }
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
-}
-
-void say_what_is_exposed(const Config& config) {
-  const auto host = config.text("quarkus.http.host");
-  const bool plain = config.text("quarkus.http.insecure-requests") != "disabled";
-  if (plain && !is_loopback(host)) {
-    log().warn(
-        "Listening without TLS on {} (quarkus.http.host), beyond loopback: tokens and plaintexts "
-        "cross the network in the clear; set quarkus.http.ssl.certificate.files, .key-files and "
-        "quarkus.http.insecure-requests=disabled",
-        host);
-  }
-  if (!secret_memory_state().locked) {
-    log().warn(
-        "Secret memory is not locked: keys may be written to swap; raise the limit of locked "
-        "memory (ulimit -l, LimitMEMLOCK=)");
-  }
+void say_what_is_exposed() {
+  if (secret_memory_state().locked) return;
+  log().warn(
+      "Secret memory is not locked: keys may be written to swap; raise the limit of locked memory "
+      "(ulimit -l, LimitMEMLOCK=)");
 }
 
 void say_ready(const Core& core, const Front& front) {
@@ -162,7 +147,8 @@ Status serve(const Config& config) {
   auto access = TRY(admin_access(config));
   auto core = TRY(Core::open(config));
   auto front = TRY(Front::start(*core, config, std::move(access)));
-  say_what_is_exposed(config);
+  say_what_is_exposed();
+  core->start(config);
   say_ready(*core, *front);
 
   const int caught = wait_for_end(*front);

@@ -1,6 +1,6 @@
 #include "app/daemon_client.h"
 
-#include <array>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -44,7 +44,8 @@ void find_local_token(const LocalService& service, Connection& connection) {
     connection.token = service.admin_token;
     return;
   }
-  auto token = read_token_file(fmt::format("{}/{}", service.data_dir, admin_token_file_name));
+  const auto file = std::filesystem::absolute(service.data_dir) / admin_token_file_name;
+  auto token = read_token_file(file.lexically_normal());
   if (token) {
     connection.token = *std::move(token);
   } else {

@@ -43,10 +43,18 @@ ExitCode complain_lines(const World& world, std::string_view message) {
   return ExitCode::usage;
 }
 
-Result<LocalService> local_service(const CommandLine& line, const World& world) {
+void warn(const World& world, const std::vector<std::string>& warnings) {
+  for (const auto& warning : warnings) {
+    world.err << "betrace-kms: warning: " << printable(warning) << '\n';
+  }
+}
+
+Result<LocalService> local_service(const CommandLine& line, const World& world,
+                                   std::vector<std::string>& warnings) {
   auto inputs = config_inputs(line, world);
   inputs.lenient = true;
   const auto config = TRY(Config::load(inputs));
+  warnings = config.warnings();
   const auto token = config.secret("betrace.admin.token");
   return LocalService{
       .host = config.text("quarkus.http.host"),
@@ -58,12 +66,19 @@ Result<LocalService> local_service(const CommandLine& line, const World& world) 
       .admin_token = WipedString(as_text(token.expose()))};
 }
 
+ExitCode client_command(const CommandLine& line, const World& world) {
+  std::vector<std::string> warnings;
+  const auto code =
+      run_client_command(line, world, [&] { return local_service(line, world, warnings); });
+  // A command that found its way has no business with them; one that did not may have been misled.
+  if (code == ExitCode::unreachable) warn(world, warnings);
+  return code;
+}
+
 ExitCode show_config(const CommandLine& line, const World& world) {
   const auto config = Config::load(config_inputs(line, world));
   if (!config) return complain_lines(world, config.error().message);
-  for (const auto& warning : config->warnings()) {
-    world.err << "betrace-kms: warning: " << printable(warning) << '\n';
-  }
+  warn(world, config->warnings());
   world.out << render_config(*config, line.json);
   return ExitCode::ok;
 }
@@ -115,7 +130,7 @@ ExitCode run_command(std::vector<std::string> arguments, const World& world) {
     world.out << completion_script(line.shell);
     return ExitCode::ok;
   }
-  return run_client_command(line, world, [&] { return local_service(line, world); });
+  return client_command(line, world);
 }
 
 int run_program(int argc, char** argv) {

@@ -4,6 +4,7 @@
 #include "app/config.h"
 #include "app/wiring.h"
 #include "base/try.h"
+#include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
@@ -26,8 +27,16 @@ Result<std::unique_ptr<Service>> Service::open(const std::map<std::string, std::
                                         .environment = {},
                                         .file = {},
                                         .search_paths = {}}));
+  if (config.is_set("quarkus.log.level")) {
+    TRY(set_log_level("", config.text("quarkus.log.level")));
+  }
+  for (const auto& [category, level] : config.log_category_levels()) {
+    TRY(set_log_level(category, level));
+  }
   TRY(make_data_directory(config.text("betrace.kms.data-dir")));
-  return std::make_unique<LibraryService>(TRY(Core::open(config)));
+  auto core = TRY(Core::open(config));
+  core->start(config);
+  return std::make_unique<LibraryService>(std::move(core));
 }
 
 }  // namespace betrace::kms

@@ -18,9 +18,11 @@ namespace betrace::kms {
 
 class Core {
  public:
-  // Opens the store, makes the provider and starts the threads; the provider need not be reachable.
+  // Opens the store and makes the provider, which need not be reachable; from here on verbs work.
   // Errors: invalid_argument and not_implemented name the key at fault; store_unavailable.
   static Result<std::unique_ptr<Core>> open(const Config& config);
+  // Starts what runs by itself: probe, housekeeping, warming.
+  void start(const Config& config);
   // Runs what is queued. Nobody may be inside a verb that has yet to begin.
   ~Core();
 
@@ -49,7 +51,8 @@ class Front {
 
   // "http://127.0.0.1:8080", as bound.
   const std::vector<std::string>& addresses() const;
-  // Refuses new work and waits for what is in flight. False when some of it did not end in time.
+  // Takes no new connections and waits for what is in flight. False when some of it did not end in
+  // time.
   bool drain(std::chrono::milliseconds timeout);
   // Reads the certificate anew. On error the old one stays.
   Status reload_tls();

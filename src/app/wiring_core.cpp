@@ -2,6 +2,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include "app/wiring.h"
 #include "app/wiring_parts.h"
@@ -20,6 +21,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr std::string_view sqlite_scheme = "sqlite:";
+constexpr std::string_view local_key_file = "betrace.kms.local.master-key-file";
 
 milliseconds ms(const Config& config, std::string_view key) {
   return milliseconds(config.integer(key));
@@ -117,7 +119,12 @@ Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
 Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config& config,
                                                 std::string_view name, bool may_create_master_key) {
   const ProviderEnvironment environment{
-      .settings = config.settings(),
+      .settings = [config,
+                   all = config.settings()](std::string_view key) -> std::optional<std::string> {
+        // The provider's own default is in the data directory, where a relative path of it begins.
+        if (key == local_key_file && !config.is_set(key)) return std::nullopt;
+        return all(key);
+      },
       .http = *parts.http,
       .clock = system_clock(),
       .environment = [](const char* variable) -> std::optional<std::string> {
@@ -212,23 +219,6 @@ void warm(KeyServiceImpl& keys, std::size_t tenants_max) {
   }
 }
 
-Status start_threads(Core::Parts& parts, const Config& config) {
-  // From here on nothing that another daemon changes is missed.
-  TRY(parts.keys->follow_changes());
-  parts.monitor->start();
-  parts.housekeeper->start();
-  auto* const keys = parts.keys.get();
-  const bool measured = parts.store_threads->post([keys] {
-    if (const auto status = keys->refresh_metrics(); !status) {
-      logger(log_category::kms).warn("cannot read metrics: {}", status.error().message);
-    }
-  });
-  if (!measured) return fail(ErrorCode::overloaded, "the store's threads did not start");
-  const auto tenants = static_cast<std::size_t>(config.integer("kms.cache.warm-tenants"));
-  if (tenants > 0) parts.warming = std::jthread([keys, tenants] { warm(*keys, tenants); });
-  return {};
-}
-
 }  // namespace
 
 Core::Core(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -240,8 +230,25 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
   TRY(make_providers(*parts, config));
   make_service(*parts, config);
   std::unique_ptr<Core> core(new Core(std::move(parts)));
-  TRY(start_threads(*core->parts_, config));
+  // From here on nothing that another daemon changes is missed.
+  TRY(core->parts_->keys->follow_changes());
+  // One that answers from memory is known to be up before anybody can ask.
+  if (!core->parts_->provider->remote()) core->parts_->monitor->probe();
   return core;
+}
+
+void Core::start(const Config& config) {
+  auto* const keys = parts_->keys.get();
+  parts_->monitor->start();
+  parts_->housekeeper->start();
+  const auto tenants = static_cast<std::size_t>(config.integer("kms.cache.warm-tenants"));
+  parts_->warming = std::jthread([keys, tenants] {
+    pthread_setname_np(pthread_self(), "kms-warm");
+    if (const auto status = keys->refresh_metrics(); !status) {
+      logger(log_category::kms).warn("cannot read metrics: {}", status.error().message);
+    }
+    if (tenants > 0) warm(*keys, tenants);
+  });
 }
 
 Core::~Core() {

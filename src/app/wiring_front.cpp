@@ -55,20 +55,10 @@ Result<HttpServerOptions> server_options(const Config& config) {
   }
   const auto certificate = config.text("quarkus.http.ssl.certificate.files");
   const auto key = config.text("quarkus.http.ssl.certificate.key-files");
-  if (certificate.empty() != key.empty()) {
-    return fail(
-        ErrorCode::invalid_argument,
-        fmt::format("quarkus.http.ssl.certificate.{} is set and .{} is not; TLS needs both",
-                    key.empty() ? "files" : "key-files", key.empty() ? "key-files" : "files"));
-  }
   if (!certificate.empty()) {
     options.tls = TlsOptions{.port = port_of(config, "quarkus.http.ssl-port"),
                              .certificate_file = certificate,
                              .key_file = key};
-  } else if (!options.plain) {
-    return fail(ErrorCode::invalid_argument,
-                "quarkus.http.insecure-requests=disabled needs a certificate: set "
-                "quarkus.http.ssl.certificate.files and quarkus.http.ssl.certificate.key-files");
   }
   return options;
 }
@@ -123,8 +113,9 @@ Status Front::reload_tls() {
 
 bool Front::drain(milliseconds timeout) {
   const auto end = std::chrono::steady_clock::now() + timeout;
-  parts_->router->begin_shutdown();
+  // The server goes first: a request that has begun to arrive is still taken.
   parts_->server->stop(timeout);
+  parts_->router->begin_shutdown();
   // A request whose connection was cut still runs, and uses what is about to go.
   while (parts_->router->in_flight() > 0) {
     if (std::chrono::steady_clock::now() >= end) return false;
