@@ -129,7 +129,6 @@ void HttpServer::State::stop(std::chrono::milliseconds grace) {
                std::min(end, std::chrono::steady_clock::now() + std::chrono::milliseconds(10))) &&
            std::chrono::steady_clock::now() < end);
   connections.abort_all();
-  connections.drop_parked();
   {
     const std::lock_guard lock(sweep_mutex_);
     sweeping_ = false;
@@ -139,6 +138,7 @@ void HttpServer::State::stop(std::chrono::milliseconds grace) {
   work_.reset();
   threads_.clear();
   core_->close();
+  connections.drop_parked();  // last: a connection may have parked itself until just now
 }
 
 std::shared_ptr<boost::asio::ssl::context> HttpServer::State::tls_context() {

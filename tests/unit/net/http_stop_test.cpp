@@ -80,6 +80,15 @@ TEST(HttpStop, RepliesThatComeWhileItStopsAreSentOrDropped) {
   }
 }
 
+TEST(HttpStop, LateConnectionsThatSayFarewellDoNotOutliveIt) {
+  for (int round = 0; round < 30; ++round) {
+    Running running({.head_timeout = 20ms});
+    RawClient client(running.port());
+    client.send("GET / HT");
+    EXPECT_EQ(client.receive().status, 408);
+  }
+}
+
 TEST(HttpStop, MayBeCalledTwice) {
   Running running;
   running.server->stop(0ms);
