@@ -17,8 +17,8 @@ std::chrono::milliseconds time_left(const Clock& clock, const CallContext& call)
 }
 
 spdlog::logger& log() {
-  static spdlog::logger& logger_ = logger(log_category::aws_sdk);
-  return logger_;
+  static spdlog::logger& instance = logger(log_category::aws_sdk);
+  return instance;
 }
 
 }  // namespace
