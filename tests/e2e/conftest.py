@@ -63,7 +63,7 @@ def ministack(tmp_path_factory):
 def localstack(tmp_path_factory):
     server = LocalStack(tmp_path_factory.mktemp("localstack")).start()
     yield server
-    server.stop()
+    server.stop(seconds=1)  # it keeps nothing, and takes its time
 
 
 @pytest.fixture

@@ -375,7 +375,8 @@ def test_sighup_reopens_the_log_after_logrotate_has_moved_it(daemons):
 
 def test_listening_beyond_loopback_without_tls_warns(daemons):
     daemon = daemons({"quarkus.http.host": "0.0.0.0"})
-    assert [line for line in daemon.log_lines("WARN") if "0.0.0.0" in line and "TLS" in line]
+    until(lambda: [line for line in daemon.log_lines("WARN")
+                   if "0.0.0.0" in line and "TLS" in line], 5, "the warning")
 
 
 def test_log_lines_have_the_shape_users_grep(daemons):

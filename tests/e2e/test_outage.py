@@ -1,5 +1,7 @@
 """The provider dies under load: who is warm notices nothing, who is cold is told at once."""
 
+import resource
+import threading
 import time
 
 import pytest
@@ -79,3 +81,30 @@ def test_a_daemon_starts_while_its_kms_is_down_and_recovers_by_itself(aws_daemon
     daemon.wait_health("UP")
     until(lambda: daemon.put("/api/tenants/acme").status_code in (200, 201), 10, "a new tenant")
     assert daemon.sign("acme", b"x")["version"] == 1
+
+
+def test_overload_is_said_and_holds_up_neither_health_nor_warm_tenants(daemons, fake_kms):
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, files[1]), files[1]))
+    daemon = daemons(aws_properties(fake_kms, fake_kms.key_arn), environment=aws_environment())
+    daemon.create("warm")
+    daemon.restart()
+    daemon.sign("warm", b"x")
+    fake_kms.faults({"kind": "hang", "actions": ["GenerateDataKey"]})
+    answers = []
+    crowd = threading.Thread(target=lambda: answers.extend(
+        at_once(daemon, [("PUT", f"/api/tenants/new-{i}", None) for i in range(3000)])))
+    crowd.start()
+    until(lambda: fake_kms.report()["running"] >= 8, 10, "the provider's threads to be taken")
+    while crowd.is_alive():
+        started = time.monotonic()
+        assert daemon.health("live")[0] == 200
+        assert daemon.sign("warm", b"x")["version"] == 1
+        assert daemon.metrics()
+        assert time.monotonic() - started < 2.5
+        crowd.join(0.2)
+    assert {answer.status for answer in answers} == {503}
+    overloaded = [answer for answer in answers if b'"overloaded"' in answer.body]
+    assert overloaded and all("retry-after" in answer.headers for answer in overloaded)
+    fake_kms.faults()
+    until(lambda: daemon.put("/api/tenants/after").status_code in (200, 201), 15, "a new tenant")
