@@ -130,8 +130,9 @@ std::string_view trimmed(std::string_view text) {
 // Ahead of the body, so that a secret answer is not copied about while it grows.
 void reserve_body(Receiver& receiver, std::string_view content_length) {
   std::size_t length = 0;
-  const auto* end = content_length.data() + content_length.size();
-  if (std::from_chars(content_length.data(), end, length).ec != std::errc()) return;
+  const auto parsed = std::from_chars(std::to_address(content_length.begin()),
+                                      std::to_address(content_length.end()), length);
+  if (parsed.ec != std::errc()) return;
   if (length <= receiver.body_bytes_max) receiver.answer.body.reserve(length);
 }
 

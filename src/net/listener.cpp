@@ -128,8 +128,11 @@ void Listener::on_accept(IoError error, TcpSocket socket) {
                          error == errc::no_buffer_space || error == errc::not_enough_memory;
   const std::lock_guard lock(mutex_);
   if (closed_) return;
+  if (exhausted && !resting_) {  // said once, not four times a second
+    logger(log_category::kms).error("cannot accept connections: {}", error.message());
+  }
+  resting_ = exhausted;
   if (exhausted) {
-    logger(log_category::kms).error("cannot accept a connection: {}", error.message());
     rest();
   } else {
     accept();

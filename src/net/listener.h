@@ -50,6 +50,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   Timer pause_;
   Tcp::endpoint peer_;
   bool closed_ = false;
+  bool resting_ = false;
   std::uint16_t port_ = 0;
 };
 

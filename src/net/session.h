@@ -33,7 +33,7 @@ class Session final : public Reply::Connection,
 
   using Pieces = std::array<std::string_view, 2>;
   struct Call;  // of the application, while it lasts
-  static inline thread_local Call* call_ = nullptr;
+  static inline thread_local Call* current_call = nullptr;
 
   void begin();
   void read();

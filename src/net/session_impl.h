@@ -120,21 +120,21 @@ template <class Transport>
 bool Session<Transport>::handle() {
   watch(Step::handling, Clock::time_point::max());
   Call call{.session = this};
-  call_ = &call;
+  current_call = &call;
   try {
     core_->application.handle(Reply(this->shared_from_this()));
   } catch (const std::exception& error) {  // its Reply has answered 500 as it went
     log_failed_request(error.what());
   }
-  call_ = nullptr;
+  current_call = nullptr;
   return call.answered;
 }
 
 template <class Transport>
 void Session<Transport>::send(Response response) {
   response_ = std::move(response);
-  if (call_ != nullptr && call_->session == this) {
-    call_->answered = true;
+  if (current_call != nullptr && current_call->session == this) {
+    current_call->answered = true;
     return;
   }
   core_->post([self = this->shared_from_this()] { self->on_late_answer(); });
