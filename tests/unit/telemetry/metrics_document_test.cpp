@@ -13,7 +13,6 @@ namespace {
 
 struct Row {
   std::string type, labels, meaning;
-  friend bool operator==(const Row&, const Row&) = default;
 };
 
 std::string cell(std::istringstream& row) {
