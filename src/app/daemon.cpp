@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "app/admin_token.h"
+#include "app/hardening.h"
 #include "app/wiring.h"
 #include "base/encoding.h"
 #include "base/try.h"
@@ -151,6 +152,7 @@ Status serve(const Config& config) {
   core->start(config);
   say_ready(*core, *front);
 
+  forget_start_up_code();
   const int caught = wait_for_end(*front);
   let_the_next_signal_kill();
   log().info("Stopping on {}: requests in flight are finished first",

@@ -12,4 +12,8 @@ void harden_process();
 // Keeps the heap small with many threads that are mostly asleep.
 void tune_heap();
 
+// Takes the program's code out of the resident set once it has started: what start-up alone needed
+// does not come back, the rest does from the page cache when it is next run.
+void forget_start_up_code();
+
 }  // namespace betrace::kms

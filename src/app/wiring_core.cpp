@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
 
@@ -204,7 +205,9 @@ void make_service(Core::Parts& parts, const Config& config) {
                                      .keys = *parts.keys,
                                      .provider_threads = *parts.provider_threads,
                                      .clock = system_clock()},
-                        MonitorOptions{});
+                        // What is too slow for a request is too slow for its probe.
+                        MonitorOptions{.call_timeout = std::min(ms(config, "kms.timeout-ms"),
+                                                                MonitorOptions().call_timeout)});
   parts.housekeeper.emplace(*parts.keys, std::move(ticking), *parts.store_threads, system_clock());
 }
 

@@ -130,7 +130,8 @@ TEST_F(ClientCommands, AProblemIsOneLineWithItsCode) {
   world_.answer(404, R"({"title":"Not found","status":404,"detail":"no tenant 'a'\nat all",
                          "code":"tenant_not_found"})");
   EXPECT_EQ(run({"sign", "-t", "a"}), ExitCode::check_failed);
-  EXPECT_EQ(err(), "betrace-kms: no tenant 'a' at all (tenant_not_found); "
+  EXPECT_EQ(err(),
+            "betrace-kms: no tenant 'a' at all (tenant_not_found); "
             "or: betrace-kms tenants create a\n");
   EXPECT_TRUE(out().empty());
 }
@@ -194,7 +195,8 @@ TEST_F(ClientCommands, ValidateShowsEachTestAndFailsWithThem) {
       "recommendations":["Add kms:Decrypt"]})");
   EXPECT_EQ(run({"validate"}), ExitCode::check_failed);
   EXPECT_EQ(call().method, "POST");
-  EXPECT_NE(out().find("describe_key                         PASS (12 ms)\n"), std::string::npos) << out();
+  EXPECT_NE(out().find("describe_key                         PASS (12 ms)\n"), std::string::npos)
+      << out();
   EXPECT_NE(out().find("FAIL: no (0.061 ms)\n"), std::string::npos) << out();
   EXPECT_NE(out().find("- Add kms:Decrypt\n"), std::string::npos) << out();
 }
