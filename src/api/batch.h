@@ -39,16 +39,18 @@ bool should_create_tenant(Work& work, const Error& error) {
          !std::exchange(work.tried_to_create, true);
 }
 
-// Creates the tenant, then calls `again(work)`.
+// Creates the tenant, unless somebody else was first, then calls `again(work)`.
 template <class Work>
 void create_tenant_then(std::unique_ptr<Work> work, void (*again)(std::unique_ptr<Work>)) {
   const auto& exchange = *work->exchange;
   exchange.api().keys.create_tenant(
       exchange.call(), exchange.tenant(),
       [work = std::move(work), again](Result<TenantDescription> created) mutable {
-        const auto outcome = created ? "ok" : to_string(created.error().code);
-        if (auto recorded = work->exchange->audit("create-tenant", outcome); !recorded) {
-          return refuse(std::move(work->exchange), std::move(recorded).error());
+        if (!created || created->created) {
+          const auto outcome = created ? "ok" : to_string(created.error().code);
+          if (auto recorded = work->exchange->audit("create-tenant", outcome); !recorded) {
+            return refuse(std::move(work->exchange), std::move(recorded).error());
+          }
         }
         if (!created) return refuse(std::move(work->exchange), std::move(created).error());
         again(std::move(work));

@@ -206,9 +206,9 @@ JsonDocument::~JsonDocument() {
 
 Status JsonDocument::parse(std::string_view text, JsonLimits limits) {
   if (text.empty()) return malformed(0, "the text is empty");
-  std::array<unsigned char, 1024> scratch;
+  std::array<unsigned char, 512> scratch;
   const struct Wiper {
-    std::array<unsigned char, 1024>& scratch;
+    std::array<unsigned char, 512>& scratch;
     bool escapes;
     ~Wiper() {
       wipe(scratch.data(), scratch.size());

@@ -45,7 +45,7 @@ class JsonDocument {
   };
 
   // Holds a small document whole; larger ones continue in `upstream_`.
-  std::array<unsigned char, 2048> buffer_;
+  std::array<unsigned char, 1024> buffer_;
   WipingResource upstream_;
   boost::json::monotonic_resource resource_;
   std::optional<boost::json::value> root_;

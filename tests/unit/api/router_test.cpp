@@ -1,8 +1,10 @@
 #include "api/router.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <set>
+#include <thread>
 
 #include "api/request_identity.h"
 #include "support/api_world.h"
@@ -261,6 +263,26 @@ TEST(LogAuditSink, AlwaysRecords) {
                            .tenant = "acme",
                            .outcome = "ok",
                            .request_id = "r"}));
+}
+
+TEST(Router, ServesManyThreadsAtOnce) {
+  ApiWorld world;
+  const char* const targets[] = {"/q/health/ready", "/q/metrics", "/api/admin/cache/config",
+                                 "/nothing", "/api/admin/kms/status"};
+  std::atomic<int> answered = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 200; ++i) {
+          const auto answer = world.get(targets[i % std::size(targets)]);
+          answered += answer.status == 200 || answer.status == 404;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(answered, 800);
+  EXPECT_EQ(world.router->in_flight(), 0U);
 }
 
 TEST(Router, AllowsLargeBodiesToKnownCallersOnly) {
