@@ -23,7 +23,7 @@ class Writer {
   using Job = std::function<Status(SqliteDb& db)>;
 
   explicit Writer(SqliteDb db);
-  // Finishes what was begun.
+  // No call may be in progress.
   ~Writer();
 
   // Returns when the job is durable, or has left no trace. Errors: the job's own;

@@ -117,16 +117,5 @@ TEST_F(GroupCommit, AJobThatLosesTheTransactionFailsTheOthers) {
   EXPECT_TRUE(writer_->run(add_parent));
 }
 
-TEST_F(GroupCommit, WhatIsQueuedWhenTheWriterEndsIsStillWritten) {
-  Hold hold(*writer_);
-  auto queued = std::async(std::launch::async, [&] { return writer_->run(add_parent); });
-  hold.until_queued(1);
-  auto ended = std::async(std::launch::async, [&] { writer_.reset(); });
-  hold.release();
-  ended.get();
-  EXPECT_TRUE(queued.get());
-  EXPECT_EQ(count("parents"), "1");
-}
-
 }  // namespace
 }  // namespace betrace::kms::testing
