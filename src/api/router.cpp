@@ -174,7 +174,8 @@ Status Router::read_tenant(ApiExchange& exchange, const RouteTable::Match& match
 
 Status Router::authorize(ApiExchange& exchange) const {
   const auto& principal = exchange.call_.principal;
-  const std::string_view tenant = exchange.has_tenant() ? exchange.tenant().str() : "";
+  std::string_view tenant;
+  if (exchange.has_tenant()) tenant = exchange.tenant().str();
   if (parts_.authorizer.allow(principal, exchange.route_.verb, tenant)) return {};
   if (principal.kind == Principal::Kind::anonymous) {
     return fail(ErrorCode::unauthenticated,
@@ -190,6 +191,7 @@ void Router::finish(ExchangePtr exchange, Response response, std::string_view ou
   if (route.mutates || response.status == 401 || response.status == 403) {
     if (const auto recorded = exchange->audit(route.verb, outcome); !recorded) {
       response = problem_response(recorded.error(), id);
+      outcome = to_string(recorded.error().code);
     }
   }
   if (response.status == 500) {

@@ -168,7 +168,12 @@ TEST(AdminAuthorizer, LetsAnonymousReadersLookAndNoMore) {
 }
 
 struct DenyAll final : Authorizer {
-  bool allow(const Principal&, std::string_view, std::string_view) const override { return false; }
+  mutable std::string asked;
+  bool allow(const Principal& principal, std::string_view verb,
+             std::string_view tenant) const override {
+    asked = principal.name + " " + std::string(verb) + " " + std::string(tenant);
+    return false;
+  }
 };
 
 TEST(Authorization, ADenialIs403AndAudited) {
@@ -187,6 +192,7 @@ TEST(Authorization, ADenialIs403AndAudited) {
   const auto answer = world.post("/api/tenants/acme/sign", "{}");
   EXPECT_EQ(answer.status, 403);
   EXPECT_EQ(answer.code(), "permission_denied");
+  EXPECT_EQ(deny.asked, "admin sign acme");
   ASSERT_EQ(world.audit.entries.size(), 1U);
   EXPECT_EQ(world.audit.entries[0].outcome, "permission_denied");
   EXPECT_EQ(world.audit.entries[0].tenant, "acme");
