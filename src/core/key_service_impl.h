@@ -69,7 +69,7 @@ class KeyServiceImpl final : public KeyService {
   CacheReport cache_report() const override;
 
   // Housekeeping, each blocking on the store at most.
-  Status follow_changes();   // drops what other writers changed; not for two threads at once
+  Status follow_changes();   // drops what was changed; not for two threads at once
   Status write_activity();   // which tenants were used since the last time
   Status refresh_metrics();  // the oldest active key
   void sweep_caches();

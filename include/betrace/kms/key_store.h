@@ -79,7 +79,7 @@ class KeyStore {
   virtual Status change_state(const CallContext& call, const KeyId& key, KeyState from, KeyState to,
                               SystemTime at, std::string_view reason) = 0;
 
-  // What other writers (daemons, people with a SQL shell) changed since `generation`.
+  // What anybody changed since `generation`: this daemon, others, people with a SQL shell.
   virtual Result<Changes> changes_since(const CallContext& call, std::uint64_t generation) = 0;
   virtual Result<std::uint64_t> generation(const CallContext& call) = 0;
 
