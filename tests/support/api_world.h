@@ -63,8 +63,8 @@ struct ApiAnswer {
   std::string code() const { return text("code"); }
 };
 
-inline void PrintTo(const ApiAnswer& answer, std::ostream* out) {
-  *out << answer.status << ' ' << answer.body;
+inline std::ostream& operator<<(std::ostream& out, const ApiAnswer& answer) {
+  return out << answer.status << ' ' << answer.body;
 }
 
 struct ApiWorld {
