@@ -82,7 +82,19 @@ Result<AdminAccess> admin_access(const Config& config) {
   return AdminAccess{.token = SecretBytes::copy_of(as_bytes(token)), .place = "the file " + path};
 }
 
-void say_what_is_exposed() {
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+}
+
+void say_what_is_exposed(const Config& config) {
+  const auto host = config.text("quarkus.http.host");
+  if (config.text("quarkus.http.insecure-requests") == "enabled" && !is_loopback(host)) {
+    log().warn(
+        "Listening without TLS on {} (quarkus.http.host), beyond loopback: tokens and plaintexts "
+        "cross the network in the clear; set quarkus.http.ssl.certificate.files, .key-files and "
+        "quarkus.http.insecure-requests=disabled",
+        host);
+  }
   if (secret_memory_state().locked) return;
   log().warn(
       "Secret memory is not locked: keys may be written to swap; raise the limit of locked memory "
@@ -148,7 +160,7 @@ Status serve(const Config& config) {
   auto access = TRY(admin_access(config));
   auto core = TRY(Core::open(config));
   auto front = TRY(Front::start(*core, config, std::move(access)));
-  say_what_is_exposed();
+  say_what_is_exposed(config);
   core->start(config);
   say_ready(*core, *front);
 

@@ -205,3 +205,14 @@ def test_memory_of_the_process_is_not_for_others(daemons):
     # The sanitizers' runtimes turn mlock(2) into nothing.
     sanitized = "libasan" in open(f"/proc/{daemon.pid}/maps").read()
     assert sanitized or int(status.split("VmLck:")[1].split()[0]) > 0
+
+
+@pytest.mark.parametrize("write", [
+    bytes.hex, lambda s: base64.b64encode(s).decode(), lambda s: base64.b64encode(b"x" + s).decode(),
+    lambda s: base64.urlsafe_b64encode(b"xy" + s + b"z").decode(), repr,
+    lambda s: ", ".join(map(str, s))], ids=["hex", "base64", "shifted", "url", "repr", "numbers"])
+def test_the_search_itself_finds_what_is_planted(write):
+    secret = bytes(range(100, 132))
+    said = f'{TENANT} "{TENANT}" key={write(secret)} end'
+    with pytest.raises(AssertionError, match="planted as"):
+        check(said, {"planted": secret})
