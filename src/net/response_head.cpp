@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <ctime>
+#include <string>
 #include <string_view>
 
 namespace betrace::kms {
@@ -88,12 +89,9 @@ std::string_view date_line() {
     std::tm utc{};
     gmtime_r(&now.tv_sec, &utc);
     // Not by locale, as %a and %b would be.
-    char format[48] = "Date: ";
-    std::strcat(format, days[utc.tm_wday]);
-    std::strcat(format, ", %d ");
-    std::strcat(format, months[utc.tm_mon]);
-    std::strcat(format, " %Y %H:%M:%S GMT\r\n");
-    size = std::strftime(line, sizeof line, format, &utc);
+    const auto format = std::string("Date: ") + days[utc.tm_wday] + ", %d " + months[utc.tm_mon] +
+                        " %Y %H:%M:%S GMT\r\n";
+    size = std::strftime(line, sizeof line, format.c_str(), &utc);
     made_at = now.tv_sec;
   }
   return {line, size};
