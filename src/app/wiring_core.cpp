@@ -113,8 +113,10 @@ Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
     return fail(ErrorCode::not_implemented,
                 "betrace.kms.store.url: this release stores in sqlite:PATH only");
   }
-  return open_sqlite_store(
-      {.path = url.substr(sqlite_scheme.size()), .busy_timeout = milliseconds(2000), .readers = 4});
+  return open_sqlite_store({.path = url.substr(sqlite_scheme.size()),
+                            .busy_timeout = milliseconds(2000),
+                            .readers = 4,
+                            .skip_own_changes = true});
 }
 
 Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config& config,

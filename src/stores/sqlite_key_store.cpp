@@ -59,6 +59,7 @@ auto ReaderPool::with(Read&& read) -> decltype(read(std::declval<SqliteDb&>())) 
 
 SqliteKeyStore::SqliteKeyStore(SqliteDb db, const SqliteOptions& options)
     : path_(db.path()),
+      skip_own_changes_(options.skip_own_changes),
       readers_(reader_options(db, options), options.readers),
       writer_(std::move(db)) {}
 
@@ -115,7 +116,8 @@ Status SqliteKeyStore::change_state(const CallContext&, const KeyId& key, KeySta
 Result<Changes> SqliteKeyStore::changes_since(const CallContext&, std::uint64_t generation) {
   return readers_.with([&](SqliteDb& db) -> Result<Changes> {
     TRY(db.check_in_place());
-    return sqlite::changes_since(db, generation);
+    return sqlite::changes_since(db, generation,
+                                 skip_own_changes_ ? &writer_.own_writes() : nullptr);
   });
 }
 

@@ -73,6 +73,7 @@ class SqliteKeyStore final : public KeyStore {
 
  private:
   const std::string path_;
+  const bool skip_own_changes_;
   ReaderPool readers_;
   Writer writer_;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -162,16 +164,19 @@ Result<std::vector<KeyRecord>> list_keys(SqliteDb& db, const TenantId& tenant) {
   return keys;
 }
 
-Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation) {
+Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation, const OwnWrites* own) {
   const auto log = TRY(change_log_bounds(db));
   if (auto answer = changes_without_list(generation, log)) return *std::move(answer);
   Changes changes{.generation = log.newest, .tenants = {}};
   auto rows =
-      db.query("SELECT DISTINCT tenant FROM changes WHERE generation > ?1 AND generation <= ?2",
+      db.query("SELECT generation, tenant FROM changes WHERE generation > ?1 AND generation <= ?2",
                static_cast<std::int64_t>(generation), static_cast<std::int64_t>(log.newest));
+  std::set<std::string, std::less<>> tenants;
   while (TRY(rows.step())) {
-    changes.tenants.push_back(TenantId::from_store(std::string(rows.text(0))));
+    if (own != nullptr && own->contains(static_cast<std::uint64_t>(rows.integer(0)))) continue;
+    tenants.emplace(rows.text(1));
   }
+  for (const auto& tenant : tenants) changes.tenants.push_back(TenantId::from_store(tenant));
   return changes;
 }
 

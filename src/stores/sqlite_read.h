@@ -4,6 +4,7 @@
 
 #include "betrace/kms/key_store.h"
 
+#include "stores/own_writes.h"
 #include "stores/sqlite_db.h"
 
 namespace betrace::kms::sqlite {
@@ -14,7 +15,8 @@ Result<KeyRecord> find_active_key(SqliteDb& db, const TenantId& tenant, KeyType 
 Result<KeyRecord> find_key(SqliteDb& db, const TenantId& tenant, KeyType type,
                            std::uint32_t version);
 Result<std::vector<KeyRecord>> list_keys(SqliteDb& db, const TenantId& tenant);
-Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation);
+// Without the generations of `own`, where it is given.
+Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation, const OwnWrites* own);
 Result<std::uint64_t> generation(SqliteDb& db);
 Result<std::vector<TenantId>> recently_active(SqliteDb& db, std::size_t limit);
 Result<StoreCounts> counts(SqliteDb& db);

@@ -18,6 +18,8 @@ struct SqliteOptions {
   // How long to wait for another program that holds the file.
   std::chrono::milliseconds busy_timeout{2000};
   std::size_t readers = 4;
+  // Whether changes_since() leaves out what this store wrote itself.
+  bool skip_own_changes = false;
   // The file grows to this many pages of 4 KiB at most; 0 is SQLite's own limit.
   std::uint32_t pages_max = 0;
 };

@@ -79,9 +79,19 @@ void Writer::commit_together(const std::vector<Waiting*>& batch) {
 Status Writer::run_jobs(const std::vector<Waiting*>& batch) {
   TRY(db_.check_in_place());
   TRY(db_.query("BEGIN IMMEDIATE").run());
+  const auto before = TRY(newest_change());
   for (auto* each : batch) TRY(run_one(*each));
   TRY(prune_changes());
-  return db_.query("COMMIT").run();
+  const auto last = TRY(newest_change());
+  TRY(db_.query("COMMIT").run());
+  own_writes_.add(before, last);
+  return {};
+}
+
+Result<std::uint64_t> Writer::newest_change() {
+  auto row = db_.query("SELECT max(generation) FROM changes");
+  TRY(row.step());
+  return static_cast<std::uint64_t>(row.integer(0));
 }
 
 Status Writer::run_one(Waiting& waiting) {

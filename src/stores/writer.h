@@ -13,6 +13,7 @@
 
 #include "betrace/kms/result.h"
 
+#include "stores/own_writes.h"
 #include "stores/sqlite_db.h"
 
 namespace betrace::kms {
@@ -32,6 +33,7 @@ class Writer {
 
   // Jobs that wait for the transaction in progress to end.
   std::size_t queued();
+  const OwnWrites& own_writes() const { return own_writes_; }
   // Transactions that were made durable.
   std::uint64_t commits() const { return commits_.load(std::memory_order_relaxed); }
 
@@ -48,8 +50,10 @@ class Writer {
   Status run_jobs(const std::vector<Waiting*>& batch);
   Status run_one(Waiting& waiting);
   Status prune_changes();
+  Result<std::uint64_t> newest_change();
 
   SqliteDb db_;
+  OwnWrites own_writes_;
   std::size_t batches_since_prune_ = 0;
   std::atomic<std::uint64_t> commits_ = 0;
 

@@ -79,7 +79,8 @@ class KeyStore {
   virtual Status change_state(const CallContext& call, const KeyId& key, KeyState from, KeyState to,
                               SystemTime at, std::string_view reason) = 0;
 
-  // What anybody changed since `generation`: this daemon, others, people with a SQL shell.
+  // What was changed since `generation` by other daemons and people with a SQL shell; by this store
+  // as well, unless it was opened to leave that out.
   virtual Result<Changes> changes_since(const CallContext& call, std::uint64_t generation) = 0;
   virtual Result<std::uint64_t> generation(const CallContext& call) = 0;
 

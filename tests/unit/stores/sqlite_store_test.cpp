@@ -156,6 +156,19 @@ TEST_F(SqliteStore, TotalsFollowEditsByHand) {
   EXPECT_EQ(shell.value("SELECT count(*) FROM wrappings"), "0");
 }
 
+TEST_F(SqliteStore, OnRequestItsOwnWritesAreLeftOutAndNobodyElses) {
+  const auto ours = open({.skip_own_changes = true});
+  const auto theirs = open();
+  auto at = *ours->generation(call_);
+  ASSERT_TRUE(create(*ours, "a"));
+  EXPECT_EQ(changed(*ours, at), Names());
+  ASSERT_TRUE(create(*theirs, "b"));
+  ASSERT_TRUE(create(*ours, "c"));
+  RawSqlite(path()).run("UPDATE keys SET reason = 'by hand' WHERE tenant = 'a'");
+  EXPECT_EQ(changed(*ours, at), (Names{"a", "b"}));
+  EXPECT_EQ(changed(*ours, at), Names());
+}
+
 TEST_F(SqliteStore, ChangesThatTheLogNoLongerHoldsMeanEverything) {
   const auto store = open();
   ASSERT_TRUE(create(*store, "a"));
