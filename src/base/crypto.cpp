@@ -148,6 +148,7 @@ void random_bytes(std::span<std::uint8_t> out) {
     ~Pool() { wipe(bytes.data(), bytes.size()); }
   };
   thread_local Pool pool;
+  if (out.empty()) return;
   if (out.size() > pool.bytes.size() / 4) {
     randombytes_buf(out.data(), out.size());
     return;

@@ -28,8 +28,10 @@ Status check_ours(SqliteDb& db, std::int64_t version, std::size_t known) {
                             "restore a backup from before the upgrade",
                             db.path(), version, known));
   }
-  const auto id = TRY(number(db, "PRAGMA application_id"));
+  // In this order: another daemon that makes the store meanwhile sets both at once, so that an id
+  // read later is at least as new as the tables.
   const auto objects = TRY(number(db, "SELECT count(*) FROM sqlite_schema"));
+  const auto id = TRY(number(db, "PRAGMA application_id"));
   if (objects != 0 && id != application_id) {
     return fail(ErrorCode::store_unavailable,
                 fmt::format("the store {} is a SQLite database of another program. Check the path "
