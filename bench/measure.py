@@ -44,10 +44,12 @@ def http(method, url, body=None, headers=None):
 class Server:
     """A process that is measured; stopped when the with-block ends."""
 
-    def __init__(self, arguments, environment=None):
+    def __init__(self, arguments, environment=None, talks=False):
+        """`talks`: somebody reads its standard output; else it goes where the errors go."""
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.log,
+                                        stdout=subprocess.PIPE if talks else self.log,
+                                        stderr=self.log,
                                         env={**os.environ, **(environment or {})})
 
     def __enter__(self):
@@ -61,7 +63,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def cpu_seconds(self):
         """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""

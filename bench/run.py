@@ -56,7 +56,7 @@ def create(daemon, tenants):
 
 def over_http(raw_sign_us, raw_gcm_us):
     with tempfile.TemporaryDirectory() as folder, Daemon(folder) as daemon, \
-            Server([BUILD / "bench/empty_beast_server", "0", "2"]) as empty:
+            Server([BUILD / "bench/empty_beast_server", "0", "2"], talks=True) as empty:
         empty_port = int(empty.process.stdout.readline())
         create(daemon, ["acme"])
         signing = Requests([sign("acme")], daemon.headers)
