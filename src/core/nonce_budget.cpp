@@ -1,13 +1,31 @@
 #include "core/nonce_budget.h"
 
+#include <array>
 #include <cstring>
 
 namespace betrace::kms {
+namespace {
+
+// The last eight bytes of a UUIDv7 are random.
+std::size_t random_part(const KeyId& id) {
+  std::size_t hash = 0;
+  std::memcpy(&hash, id.bytes().data() + 8, sizeof(hash));
+  return hash;
+}
+
+// One fetch of a key at a time. Shared by many keys: a mutex for each would cost more memory than
+// the budget itself.
+std::mutex& fetching(const KeyId& key) {
+  static std::array<std::mutex, 64> all;
+  return all[random_part(key) % all.size()];
+}
+
+}  // namespace
 
 Status NonceBudget::take_blocking(const CallContext& call, KeyStore& store, const KeyId& key,
                                   const NonceLimits& limits, std::uint64_t count,
                                   bool& wants_rotation) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(fetching(key));
   while (!take(count)) {
     const auto first = store.reserve(call, "nonce:" + key.str(), limits.block, limits.total);
     if (!first && first.error().code == ErrorCode::conflict) {
@@ -23,12 +41,7 @@ Status NonceBudget::take_blocking(const CallContext& call, KeyStore& store, cons
   return {};
 }
 
-std::size_t NonceLedger::Hash::operator()(const KeyId& id) const {
-  // The last eight bytes of a UUIDv7 are random.
-  std::size_t hash = 0;
-  std::memcpy(&hash, id.bytes().data() + 8, sizeof(hash));
-  return hash;
-}
+std::size_t NonceLedger::Hash::operator()(const KeyId& id) const { return random_part(id); }
 
 std::shared_ptr<NonceBudget> NonceLedger::budget_of(const KeyId& key) {
   const std::lock_guard lock(mutex_);

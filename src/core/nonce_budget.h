@@ -39,7 +39,6 @@ class NonceBudget {
 
  private:
   std::atomic<std::int64_t> left_{0};
-  std::mutex mutex_;  // one fetch at a time
 };
 
 // Remembers the blocks of keys that left the cache, so that a small cache does not waste budgets.
