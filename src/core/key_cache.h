@@ -3,7 +3,7 @@
 // 64 shards and touches nothing else. Bounded: over `max_size` the least recently used of a sample
 // goes. A key in use is loaded again in the background at 80 % of its time to live, so that an
 // outage finds it fresh. Errors are never cached; an unknown tenant is remembered for a second.
-// Thread-safe.
+// What was read before an eviction is never answered after it. Thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -83,7 +84,7 @@ class KeyCache {
   // For a caller whose find() found nothing: counts a miss, and loads or joins the load.
   void load(const CallContext& call, const TenantId& tenant, std::uint32_t version,
             Done<Pointer> done);
-  // Drops every version of the tenant; a load under way is answered but not kept.
+  // Drops every version of the tenant; a load under way begins anew.
   void evict(const TenantId& tenant);
   void evict_everything();
   // Drops what has expired.
@@ -99,6 +100,7 @@ class KeyCache {
   static constexpr std::size_t sample_min = 32;
   static constexpr std::size_t unknown_max = 64;  // per shard
   static constexpr std::chrono::seconds unknown_ttl{1};
+  static constexpr int loads_max = 4;  // of one key, each overtaken by an eviction
 
   struct Entry {
     Pointer value;
@@ -106,8 +108,10 @@ class KeyCache {
     mutable Time::rep last_used = 0;
   };
   struct Load {
-    std::vector<Done<Pointer>> waiting;
-    bool keep = true;
+    CallContext call;
+    std::vector<Done<Pointer>> waiting = {};
+    bool evicted = false;  // what it reads may be of before
+    int count = 1;
   };
   using LoadPointer = std::shared_ptr<Load>;
   using Map = boost::unordered_flat_map<CacheKey, Entry, CacheKeyHash, CacheKeyEqual>;
@@ -124,7 +128,8 @@ class KeyCache {
   }
   Shard& shard_of(std::size_t hash) { return shards_[(hash & CacheKeyHash::shard_bits) >> 28]; }
   Pointer find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const;
-  void begin(const CallContext& call, Shard& shard, CacheKey key, LoadPointer load);
+  void begin(Shard& shard, const CacheKey& key, const LoadPointer& load);
+  bool begin_again(Shard& shard, const CacheKey& key, const LoadPointer& load);
   void finish(Shard& shard, const CacheKey& key, const LoadPointer& load, Result<Pointer> result);
   void refresh(Shard& shard, const CacheKeyView& key);
   void remember(Shard& shard, const CacheKey& key, Pointer value);
@@ -200,10 +205,10 @@ void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std:
       running->waiting.push_back(std::move(done));
       return;
     }
-    load = running = std::make_shared<Load>();
+    load = running = std::make_shared<Load>(Load{.call = call});
     load->waiting.push_back(std::move(done));
   }
-  begin(call, shard, std::move(key), std::move(load));
+  begin(shard, key, load);
 }
 
 template <class Value>
@@ -218,30 +223,52 @@ void KeyCache<Value>::refresh(Shard& shard, const CacheKeyView& view) {
     found->second.refresh_at = clock_.coarse_now() + options_.ttl / 20;
     auto& running = shard.loads[key];
     if (running) return;
-    load = running = std::make_shared<Load>();
+    load = running = std::make_shared<Load>(Load{.call = CallContext::system("cache-refresh")});
   }
-  begin(CallContext::system("cache-refresh"), shard, std::move(key), std::move(load));
+  begin(shard, key, load);
 }
 
 template <class Value>
-void KeyCache<Value>::begin(const CallContext& call, Shard& shard, CacheKey key, LoadPointer load) {
-  auto done = [this, &shard, key, load](Result<Pointer> result) {
-    finish(shard, key, load, std::move(result));
-  };
+void KeyCache<Value>::begin(Shard& shard, const CacheKey& key, const LoadPointer& load) {
   // The load belongs to all who wait: it must not end with the first caller's patience.
-  CallContext shared = call;
-  shared.cancelled = {};
-  loader_(shared, key, std::move(done));
+  load->call.cancelled = {};
+  loader_(load->call, key, [this, &shard, key, load](Result<Pointer> result) {
+    finish(shard, key, load, std::move(result));
+  });
+}
+
+// A load that an eviction has overtaken: its waiters are owed what is in the store now.
+template <class Value>
+bool KeyCache<Value>::begin_again(Shard& shard, const CacheKey& key, const LoadPointer& load) {
+  LoadPointer again;
+  {
+    const std::unique_lock lock(shard.mutex);
+    if (!load->evicted || load->waiting.empty() || load->count == loads_max) return false;
+    auto& running = shard.loads[key];
+    if (running) {
+      std::ranges::move(load->waiting, std::back_inserter(running->waiting));
+      load->waiting.clear();
+      return true;
+    }
+    again = running = std::make_shared<Load>(
+        Load{.call = load->call, .waiting = std::move(load->waiting), .count = load->count + 1});
+  }
+  begin(shard, key, again);
+  return true;
 }
 
 template <class Value>
 void KeyCache<Value>::finish(Shard& shard, const CacheKey& key, const LoadPointer& load,
                              Result<Pointer> result) {
+  if (begin_again(shard, key, load)) return;
   std::vector<Done<Pointer>> waiting;
   {
     const std::unique_lock lock(shard.mutex);
     waiting = std::move(load->waiting);
-    if (load->keep) {
+    if (load->evicted) {
+      result = fail(ErrorCode::overloaded,
+                    "the keys of tenant '" + key.tenant + "' change faster than they can be read");
+    } else {
       shard.loads.erase(key);
       if (result) {
         remember(shard, key, *result);
@@ -296,7 +323,7 @@ void KeyCache<Value>::evict(const TenantId& tenant) {
   shard.unknown.erase(tenant.str());
   for (auto it = shard.loads.begin(); it != shard.loads.end();) {
     const bool same = it->first.tenant == tenant.str();
-    if (same) it->second->keep = false;
+    if (same) it->second->evicted = true;
     it = same ? shard.loads.erase(it) : std::next(it);
   }
   const auto erased =
@@ -309,7 +336,7 @@ template <class Value>
 void KeyCache<Value>::evict_everything() {
   for (auto& shard : shards_) {
     const std::unique_lock lock(shard.mutex);
-    for (auto& [key, load] : shard.loads) load->keep = false;
+    for (auto& [key, load] : shard.loads) load->evicted = true;
     shard.loads.clear();
     shard.unknown.clear();
     size_.fetch_sub(shard.entries.size());

@@ -151,17 +151,44 @@ TEST_F(KeyCacheTest, EvictingATenantDropsAllItsVersionsAndNoOther) {
   EXPECT_EQ(cache.statistics().evicted_explicit, 2U);
 }
 
-TEST_F(KeyCacheTest, ALoadThatWasOvertakenByAnEvictionIsAnsweredButNotKept) {
+TEST_F(KeyCacheTest, ALoadThatAnEvictionHasOvertakenBeginsAnewForThoseWhoWait) {
   std::vector<Result<Pointer>> answers;
   load(1, &answers);
   cache.evict(tenant(1));
-  load(1, &answers);
+  load(1, &answers);  // after the eviction: a load of its own
   ASSERT_EQ(loads.size(), 2U);
-  answer(std::make_shared<int>(1));
-  EXPECT_EQ(answers.size(), 1U);
-  EXPECT_FALSE(cache.find(tenant(1)));
-  answer(std::make_shared<int>(2));
-  EXPECT_EQ(*cache.find(tenant(1)), 2);
+  answer(std::make_shared<int>(7));  // what was there before
+  EXPECT_TRUE(answers.empty());
+  ASSERT_EQ(loads.size(), 1U) << "the first caller has joined the second";
+  answer(std::make_shared<int>(8));
+  ASSERT_EQ(answers.size(), 2U);
+  for (const auto& each : answers) EXPECT_EQ(**each, 8);
+  EXPECT_EQ(*cache.find(tenant(1)), 8);
+}
+
+TEST_F(KeyCacheTest, WhatWasReadBeforeAnEvictionIsNeverAnsweredAfterIt) {
+  std::vector<Result<Pointer>> answers;
+  load(1, &answers);
+  cache.evict_everything();
+  answer(std::make_shared<int>(7));
+  EXPECT_TRUE(answers.empty());
+  ASSERT_EQ(loads.size(), 1U);
+  answer(std::make_shared<int>(8));
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(**answers[0], 8);
+}
+
+TEST_F(KeyCacheTest, AKeyThatChangesWithoutEndIsRefusedRatherThanReadForEver) {
+  std::vector<Result<Pointer>> answers;
+  load(1, &answers);
+  int rounds = 0;
+  for (; answers.empty() && rounds < 100; ++rounds) {
+    cache.evict(tenant(1));
+    answer(std::make_shared<int>(rounds));
+  }
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0].error().code, ErrorCode::overloaded);
+  EXPECT_LT(rounds, 10);
 }
 
 TEST_F(KeyCacheTest, CountsHitsAndMisses) {
