@@ -222,8 +222,10 @@ TEST(KeyCacheThreads, ManyThreadsFindLoadAndEvictWithoutHarm) {
         if (const auto found = cache.find(tenant)) {
           ASSERT_EQ(*found, n);
         } else {
-          cache.load(CallContext::system("t"), tenant, 0,
-                     [n](const auto& loaded) { ASSERT_EQ(**loaded, n); });
+          cache.load(CallContext::system("t"), tenant, 0, [n](const auto& loaded) {
+            // Overtaken by one eviction after another it gives up, and says so.
+            ASSERT_TRUE(loaded ? **loaded == n : loaded.error().code == ErrorCode::overloaded);
+          });
         }
         if (i % 50 == 0) cache.evict(tenant);
         if (i % 500 == 0) cache.sweep();
