@@ -13,5 +13,5 @@ install(EXPORT betrace-kms-targets NAMESPACE betrace:: DESTINATION ${package_dir
 configure_package_config_file(cmake/betrace-kms-config.cmake.in betrace-kms-config.cmake
   INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(betrace-kms-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_BINARY_DIR}/betrace-kms-config.cmake
+install(FILES cmake/hpdf.cmake ${CMAKE_BINARY_DIR}/betrace-kms-config.cmake
   ${CMAKE_BINARY_DIR}/betrace-kms-config-version.cmake DESTINATION ${package_dir})

@@ -11,8 +11,11 @@
 #include "betrace/kms/audit_sink.h"
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/clock.h"
+#include "betrace/kms/key_lifecycle.h"
 #include "betrace/kms/key_service.h"
+#include "betrace/kms/migration.h"
 #include "betrace/kms/monitor.h"
+#include "betrace/kms/rotation.h"
 #include "betrace/kms/secret_bytes.h"
 
 namespace betrace::kms {
@@ -40,6 +43,8 @@ struct ApiSettings {
   std::size_t cache_entries_max = 1000;
 
   std::chrono::days rotation_max_age{90};
+  // By so much longer may a call take that is acknowledged by every daemon on the store.
+  std::chrono::seconds node_lease{30};
   std::string version;
   // Where the manual is; health and problems point into it.
   std::string manual_url = "docs/KMS_TROUBLESHOOTING.md";
@@ -49,6 +54,9 @@ struct ApiSettings {
 // All of it must outlive the Router and every request it has taken.
 struct ApiParts {
   KeyService& keys;
+  KeyLifecycle& lifecycle;
+  RotationControl& rotation;
+  MigrationControl& migration;
   Monitor& monitor;
   Metrics& metrics;
   Authorizer& authorizer;

@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "api/json_writer.h"
+#include "api/rate_limits.h"
 #include "api/route.h"
 #include "base/http.h"
 
@@ -37,6 +38,8 @@ class ApiExchange {
   const TenantId& tenant() const { return *tenant_; }
   bool has_tenant() const { return tenant_.has_value(); }
   void set_tenant(TenantId tenant) { tenant_ = std::move(tenant); }
+  // Of routes with {keyId}.
+  const KeyId& key_id() const { return key_id_; }
   // Whether the service is about to end: not ready, though alive.
   bool shutting_down() const;
 
@@ -51,8 +54,10 @@ class ApiExchange {
   Reply reply_;
   CallContext call_;
   std::optional<TenantId> tenant_;
-  std::string_view tenant_text_;  // as it came in the path
-  bool counted_ = false;          // among the requests in flight
+  KeyId key_id_;
+  std::string_view tenant_text_;                  // as it came in the path
+  std::optional<RateLimits::Standing> standing_;  // of a tenant that is limited
+  bool counted_ = false;                          // among the requests in flight
 };
 
 using ExchangePtr = std::unique_ptr<ApiExchange>;

@@ -20,11 +20,24 @@ void status(ExchangePtr exchange);
 void cache_config(ExchangePtr exchange);
 void test_key_retrieval(ExchangePtr exchange);
 void log_level(ExchangePtr exchange);
+void rate_limit(ExchangePtr exchange);
+
+void rotate_all_keys(ExchangePtr exchange);
+void rotation_status(ExchangePtr exchange);
+void migrate(ExchangePtr exchange);
+void migration_status(ExchangePtr exchange);
+void tenants_needing_rotation(ExchangePtr exchange);
+void scheduler_status(ExchangePtr exchange);
+void rotation_report(ExchangePtr exchange);
 
 void create_tenant(ExchangePtr exchange);
 void list_tenants(ExchangePtr exchange);
 void describe_tenant(ExchangePtr exchange);
 void rotate(ExchangePtr exchange);
+
+void revoke(ExchangePtr exchange);
+void destroy_key(ExchangePtr exchange);
+void destroy_tenant(ExchangePtr exchange);
 
 void public_keys(ExchangePtr exchange);
 void jwks(ExchangePtr exchange);
@@ -34,6 +47,7 @@ void sign(ExchangePtr exchange);
 void verify(ExchangePtr exchange);
 void encrypt(ExchangePtr exchange);
 void decrypt(ExchangePtr exchange);
+void rewrap(ExchangePtr exchange);
 void data_key(ExchangePtr exchange);
 
 }  // namespace betrace::kms::handlers

@@ -5,6 +5,7 @@
 
 #include "api/handlers.h"
 #include "api/json_fields.h"
+#include "api/migration_views.h"
 #include "api/router.h"
 #include "base/try.h"
 #include "telemetry/log.h"
@@ -68,6 +69,42 @@ void write_cache_sizes(const CacheReport& caches, JsonWriter& out) {
   out.key("cache_encryption_keys").integer(number(caches.encryption_keys.size));
 }
 
+void write_status(const ApiExchange& exchange, const Result<MigrationState>& keys,
+                  JsonWriter& body) {
+  const auto& api = exchange.api();
+  const auto health = api.monitor.health();
+  auto issues = api.monitor.issues();
+  for (const auto& [count, readable] : keys ? keys->holders : MigrationState().holders) {
+    if (readable) continue;
+    issues.push_back(fmt::format("{} keys are wrapped by '{}', which no configured provider opens",
+                                 count.keys, count.provider));
+  }
+  if (!keys) issues.push_back("the store does not answer: " + keys.error().message);
+  const auto uptime = std::chrono::floor<std::chrono::seconds>(api.clock.steady_now() -
+                                                               exchange.router().started_at());
+  body.begin_object();
+  body.key("provider").string(health.provider);
+  body.key("status").string(overall(health, issues));
+  body.key("latency_ms").integer(health.latency.count());
+  if (health.error) body.key("error").string(health.error->message);
+  write_cache_sizes(api.keys.cache_report(), body);
+  body.key("circuit_breakers").begin_object();
+  for (const auto& breaker : api.monitor.breakers()) {
+    body.text_key(breaker.name).string(state_name(breaker.state));
+  }
+  body.end_object();
+  if (keys) {
+    body.key("wrappings");
+    write_holders(keys->holders, body);
+  }
+  body.key("issues").begin_array();
+  for (const auto& issue : issues) body.string(issue);
+  body.end_array();
+  body.key("version").string(api.settings.version);
+  body.key("uptime_seconds").integer(uptime.count());
+  body.end_object();
+}
+
 // As java.time.Duration writes itself: "PT24H", "PT1H30M", "PT45M".
 std::string iso_duration(std::chrono::minutes duration) {
   const auto hours = std::chrono::floor<std::chrono::hours>(duration);
@@ -112,29 +149,13 @@ void validate(ExchangePtr exchange) {
 }
 
 void status(ExchangePtr exchange) {
-  const auto& api = exchange->api();
-  const auto health = api.monitor.health();
-  const auto issues = api.monitor.issues();
-  const auto uptime = std::chrono::floor<std::chrono::seconds>(api.clock.steady_now() -
-                                                               exchange->router().started_at());
-  JsonWriter body(1024);
-  body.begin_object();
-  body.key("provider").string(health.provider);
-  body.key("status").string(overall(health, issues));
-  body.key("latency_ms").integer(health.latency.count());
-  if (health.error) body.key("error").string(health.error->message);
-  write_cache_sizes(api.keys.cache_report(), body);
-  body.key("circuit_breakers").begin_object();
-  for (const auto& breaker : api.monitor.breakers()) {
-    body.text_key(breaker.name).string(state_name(breaker.state));
-  }
-  body.end_object().key("issues").begin_array();
-  for (const auto& issue : issues) body.string(issue);
-  body.end_array();
-  body.key("version").string(api.settings.version);
-  body.key("uptime_seconds").integer(uptime.count());
-  body.end_object();
-  answer(std::move(exchange), std::move(body));
+  const auto& now = *exchange;
+  now.api().migration.state(
+      now.call(), [exchange = std::move(exchange)](const Result<MigrationState>& state) mutable {
+        JsonWriter body(1024);
+        write_status(*exchange, state, body);
+        answer(std::move(exchange), std::move(body));
+      });
 }
 
 void cache_config(ExchangePtr exchange) {

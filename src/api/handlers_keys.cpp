@@ -10,7 +10,7 @@ void answer_public_keys(ExchangePtr exchange, std::string_view owner,
                         Result<std::vector<PublicKey>> keys) {
   if (!keys) return refuse(std::move(exchange), std::move(keys).error());
   const auto max_age = exchange->api().settings.rotation_max_age;
-  JsonWriter body(64 + keys->size() * 448);
+  JsonWriter body(64 + keys->size() * 2048);
   body.begin_object();
   body.key("tenantId").string(owner);
   body.key("keys").begin_array();

@@ -6,6 +6,7 @@
 #include "api/batch.h"
 #include "api/handlers.h"
 #include "api/json_fields.h"
+#include "api/query.h"
 #include "base/encoding.h"
 #include "base/try.h"
 
@@ -18,6 +19,7 @@ struct SealWork {
   std::vector<ByteView> views;
   std::vector<bool> unreadable;  // ciphertexts that are none; empty when there are no such
   EncryptionContext context;
+  std::optional<DecryptOptions> options;  // of decrypt and rewrap; refers to `context`
   bool batch = false;
   bool tried_to_create = false;
 };
@@ -89,12 +91,21 @@ Status read_decrypt(SealWork& work) {
   const auto items = TRY(item_fields(fields, work.exchange->request()));
   work.context = TRY(context_field("context", context));
   work.batch = items.batch;
+  const auto query = TRY(QueryString::read(work.exchange->request().query));
+  work.options.emplace(work.context, TRY(query.flag("allow_revoked")));
   for (std::size_t i = 0; i < items.values.size(); ++i) {
     TRY(add_ciphertext(work, items.name_of(fields, i), items.values[i]));
   }
   if (!work.batch && work.unreadable.front()) return std::unexpected(not_a_ciphertext());
   work.views.assign(work.texts.begin(), work.texts.end());
   return {};
+}
+
+template <class T>
+void mark_unreadable(const SealWork& work, Result<std::vector<Result<T>>>& results) {
+  for (std::size_t i = 0; results && i < results->size(); ++i) {
+    if (work.unreadable[i]) (*results)[i] = std::unexpected(not_a_ciphertext());
+  }
 }
 
 void write_plaintext(JsonWriter& out, const WipedBytes& plaintext) {
@@ -104,14 +115,27 @@ void write_plaintext(JsonWriter& out, const WipedBytes& plaintext) {
 void begin_decrypt(SealWorkPtr work) {
   const auto& now = *work;
   now.exchange->api().keys.decrypt(
-      now.exchange->call(), now.exchange->tenant(), now.views, now.context,
+      now.exchange->call(), now.exchange->tenant(), now.views, *now.options,
       [work = std::move(work)](Result<std::vector<Result<WipedBytes>>> plaintexts) mutable {
-        for (std::size_t i = 0; plaintexts && i < plaintexts->size(); ++i) {
-          if (work->unreadable[i]) (*plaintexts)[i] = std::unexpected(not_a_ciphertext());
-        }
+        mark_unreadable(*work, plaintexts);
         const auto answer_bytes = work->texts.empty() ? 0 : work->texts.front().size() * 4 / 3 + 64;
         answer_items(std::move(work->exchange), work->batch, std::move(plaintexts), answer_bytes,
                      write_plaintext);
+      });
+}
+
+// --- rewrap -------------------------------------------------------------------------------------
+
+void begin_rewrap(SealWorkPtr work) {
+  const auto& now = *work;
+  now.exchange->api().keys.rewrap(
+      now.exchange->call(), now.exchange->tenant(), now.views, *now.options,
+      [work = std::move(work)](Result<std::vector<Result<Bytes>>> ciphertexts) mutable {
+        mark_unreadable(*work, ciphertexts);
+        const auto answer_bytes =
+            work->texts.empty() ? 0 : work->texts.front().size() * 4 / 3 + 128;
+        answer_items(std::move(work->exchange), work->batch, std::move(ciphertexts), answer_bytes,
+                     write_ciphertext);
       });
 }
 
@@ -161,6 +185,7 @@ namespace handlers {
 
 void encrypt(ExchangePtr exchange) { run(std::move(exchange), read_encrypt, begin_encrypt); }
 void decrypt(ExchangePtr exchange) { run(std::move(exchange), read_decrypt, begin_decrypt); }
+void rewrap(ExchangePtr exchange) { run(std::move(exchange), read_decrypt, begin_rewrap); }
 void data_key(ExchangePtr exchange) { run(std::move(exchange), read_data_key, begin_data_key); }
 
 }  // namespace handlers

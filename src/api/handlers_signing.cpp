@@ -39,6 +39,7 @@ void write_signature(JsonWriter& out, const Signature& signature) {
   out.key("version").integer(signature.version);
   out.key("algorithm").string("Ed25519");
   out.key("signature").base64(signature.bytes);
+  if (signature.stale) out.key("stale").boolean(true);
   out.end_object();
 }
 
@@ -165,6 +166,11 @@ void write_verification(JsonWriter& out, const Verification& verification) {
   out.key("keyId").string(verification.key_id.str());
   out.key("version").integer(verification.version);
   out.key("keyStatus").string(key_status(verification.key_state));
+  out.key("trusted").boolean(verification.trusted);
+  if (verification.revoked_at) {
+    out.key("revokedAt").time(*verification.revoked_at);
+    out.key("revocationReason").string(verification.revocation_reason);
+  }
   out.end_object();
 }
 
@@ -173,7 +179,7 @@ void begin_verify(VerifyWorkPtr work) {
   now.exchange->api().keys.verify(
       now.exchange->call(), now.exchange->tenant(), now.requests,
       [work = std::move(work)](Result<std::vector<Result<Verification>>> verifications) mutable {
-        constexpr std::size_t answer_bytes = 112;
+        constexpr std::size_t answer_bytes = 128;
         answer_items(std::move(work->exchange), work->batch, std::move(verifications), answer_bytes,
                      write_verification);
       });

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <string>
 
 #include <fmt/format.h>
@@ -7,47 +6,16 @@
 #include "api/handlers.h"
 #include "api/json_fields.h"
 #include "api/key_views.h"
-#include "base/encoding.h"
+#include "api/query.h"
 #include "base/try.h"
 
 namespace betrace::kms {
 namespace {
 
-constexpr std::size_t page_limit_default = 100;
-constexpr std::size_t page_limit_max = 1000;
-
-// Bodies are optional here, but a field that nobody reads is refused as anywhere.
-Status check_no_fields(const ApiExchange& exchange) {
-  JsonDocument document;
-  return read_body(exchange.request(), document, {}, Body::optional);
-}
-
-Status read_page_parameter(std::string_view name, const std::string& value, Page& page) {
-  if (name == "after") page.after = value;
-  if (name != "limit") return {};
-  std::size_t limit = 0;
-  const auto end = value.data() + value.size();
-  const auto [stopped, error] = std::from_chars(value.data(), end, limit);
-  if (error != std::errc() || stopped != end || limit < 1 || limit > page_limit_max) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'limit' is '{}'; it is a number from 1 to {}", value.substr(0, 32),
-                            page_limit_max));
-  }
-  page.limit = limit;
-  return {};
-}
-
-Result<Page> read_page(std::string_view query) {
-  Page page{.after = {}, .limit = page_limit_default};
-  while (!query.empty()) {
-    const auto pair = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(pair.size() + 1, query.size()));
-    const auto equals = std::min(pair.find('='), pair.size());
-    const auto value = percent_decode(pair.substr(std::min(equals + 1, pair.size())));
-    if (!value) return fail(ErrorCode::invalid_argument, "the query has a broken %-escape");
-    TRY(read_page_parameter(pair.substr(0, equals), *value, page));
-  }
-  return page;
+Result<Page> read_page(std::string_view text) {
+  const auto query = TRY(QueryString::read(text));
+  return Page{.after = std::string(query.find("after").value_or("")),
+              .limit = TRY(query.page_limit())};
 }
 
 void write_tenants(std::span<const TenantRecord> tenants, bool more, JsonWriter& out) {
@@ -83,7 +51,7 @@ void answer_tenant(ExchangePtr exchange, Result<TenantDescription> description) 
 namespace handlers {
 
 void create_tenant(ExchangePtr exchange) {
-  if (auto checked = check_no_fields(*exchange); !checked) {
+  if (auto checked = check_no_fields(exchange->request()); !checked) {
     return refuse(std::move(exchange), std::move(checked).error());
   }
   const auto& now = *exchange;
@@ -122,7 +90,7 @@ void list_tenants(ExchangePtr exchange) {
 }
 
 void rotate(ExchangePtr exchange) {
-  if (auto checked = check_no_fields(*exchange); !checked) {
+  if (auto checked = check_no_fields(exchange->request()); !checked) {
     return refuse(std::move(exchange), std::move(checked).error());
   }
   const auto& now = *exchange;

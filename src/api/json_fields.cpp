@@ -90,6 +90,11 @@ Status read_body(const Request& request, JsonDocument& document,
   return read_object(document.root(), "the body", fields);
 }
 
+Status check_no_fields(const Request& request) {
+  JsonDocument document;
+  return read_body(request, document, {}, Body::optional);
+}
+
 Result<std::string> string_field(std::string_view name, JsonValue value) {
   const auto* text = value ? value->if_string() : nullptr;
   if (!text) return wrong(name, value, "a string");
@@ -153,6 +158,51 @@ Result<std::optional<std::uint32_t>> version_field(std::string_view name, JsonVa
                 fmt::format("the field '{}' is {}; versions start at 1", name, *number));
   }
   return static_cast<std::uint32_t>(*number);
+}
+
+Result<std::optional<bool>> bool_field(std::string_view name, JsonValue value) {
+  if (!value) return std::nullopt;
+  const auto* given = value->if_bool();
+  if (!given) return wrong(name, value, "true or false");
+  return *given;
+}
+
+Result<std::optional<std::int64_t>> integer_field(std::string_view name, JsonValue value,
+                                                  IntegerRange range) {
+  if (!value) return std::nullopt;
+  const auto accepted = fmt::format("an integer from {} to {}", range.min, range.max);
+  const auto* number = value->if_int64();
+  if (!number) return wrong(name, value, accepted);
+  if (*number < range.min || *number > range.max) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the field '{}' is {}; it is {}", name, *number, accepted));
+  }
+  return *number;
+}
+
+Result<std::string> sentence_field(std::string_view name, JsonValue value) {
+  constexpr std::size_t characters_max = 256;
+  auto text = TRY(string_field(name, value));
+  std::size_t characters = 0;
+  bool control = false;
+  unsigned char before = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    characters += (byte & 0xc0) != 0x80;
+    // U+0080 to U+009F are control characters too, C2 80 to C2 9F in UTF-8.
+    control |= byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
+    before = byte;
+  }
+  const bool blank = text.find_first_not_of(' ') == std::string::npos;
+  if (blank || control || characters > characters_max) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the field '{}' {}; it is 1 to {} characters of text on one line", name,
+                            blank     ? "is blank"
+                            : control ? "has a control character"
+                                      : "is too long",
+                            characters_max));
+  }
+  return text;
 }
 
 Result<std::vector<JsonValue>> array_field(std::string_view name, JsonValue value) {

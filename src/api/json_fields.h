@@ -37,6 +37,8 @@ enum class Body { required, optional };
 // empty. The values live in `document`. Errors: malformed_json, invalid_argument.
 Status read_body(const Request& request, JsonDocument& document,
                  std::initializer_list<Field> fields, Body body = Body::required);
+// A body is optional here, but a field that nobody reads is refused as anywhere.
+Status check_no_fields(const Request& request);
 // The same for an object inside the body; `place` is its name in errors, e.g. "items[3]".
 Status read_object(const boost::json::value& value, std::string_view place,
                    std::initializer_list<Field> fields);
@@ -47,6 +49,16 @@ Result<WipedBytes> base64_field(std::string_view name, JsonValue value);
 Result<EncryptionContext> context_field(std::string_view name, JsonValue value);  // absent: empty
 Result<std::optional<KeyId>> key_id_field(std::string_view name, JsonValue value);
 Result<std::optional<std::uint32_t>> version_field(std::string_view name, JsonValue value);
+
+// Absent: nothing.
+Result<std::optional<bool>> bool_field(std::string_view name, JsonValue value);
+struct IntegerRange {
+  std::int64_t min = 0, max = 0;
+};
+Result<std::optional<std::int64_t>> integer_field(std::string_view name, JsonValue value,
+                                                  IntegerRange range);
+// A sentence for people: 1 to 256 characters, none of them a control character, not all blank.
+Result<std::string> sentence_field(std::string_view name, JsonValue value);
 
 // One item or many, as the routes that take batches read them.
 struct ItemFields {

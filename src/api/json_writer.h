@@ -55,7 +55,4 @@ class JsonWriter {
 
 inline constexpr std::string_view ciphertext_prefix = "betrace:v1:";
 
-// RFC 3339, UTC, milliseconds: "2026-11-23T02:00:00.123Z".
-std::string rfc3339(SystemTime at);
-
 }  // namespace betrace::kms

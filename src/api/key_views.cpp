@@ -30,6 +30,7 @@ void write_key(const KeyRecord& key, JsonWriter& out) {
   out.key("createdAt").time(key.created_at);
   if (key.state_changed_at) out.key("stateChangedAt").time(*key.state_changed_at);
   if (!key.reason.empty()) out.key("reason").string(key.reason);
+  if (key.secret_destroyed_at) out.key("secretDestroyedAt").time(*key.secret_destroyed_at);
   out.end_object();
 }
 
@@ -57,6 +58,12 @@ void write_public_key(const PublicKey& key, std::chrono::days max_age, JsonWrite
   out.key("createdAt").time(key.created_at);
   out.key("expiresAt").time(key.created_at + max_age);
   out.key("status").string(key_status(key.state));
+  if (key.state == KeyState::revoked) {
+    if (key.state_changed_at) out.key("revokedAt").time(*key.state_changed_at);
+    out.key("revocationReason").string(key.reason);
+  }
+  if (!key.attestation_envelope.empty()) out.key("attestation").verbatim(key.attestation_envelope);
+  if (!key.succession_envelope.empty()) out.key("succession").verbatim(key.succession_envelope);
   out.end_object();
 }
 

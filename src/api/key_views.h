@@ -12,14 +12,15 @@ namespace betrace::kms {
 // "ACTIVE", "DEPRECATED" for what was rotated, "REVOKED", "DESTROYED".
 std::string_view key_status(KeyState state);
 
-// {"keyId","keyType","version","status","createdAt"} and, where they are known, "stateChangedAt"
-// and "reason".
+// {"keyId","keyType","version","status","createdAt"} and, where they are known, "stateChangedAt",
+// "reason" and "secretDestroyedAt".
 void write_key(const KeyRecord& key, JsonWriter& out);
 
 // {"tenantId","createdAt","destroyed","keys":[…]}
 void write_tenant(const TenantDescription& description, JsonWriter& out);
 
-// {"keyId","version","algorithm","publicKey","publicKeyPem","createdAt","expiresAt","status"}
+// {"keyId","version","algorithm","publicKey","publicKeyPem","createdAt","expiresAt","status"} and,
+// where there are such, "revokedAt", "revocationReason", "attestation" and "succession".
 void write_public_key(const PublicKey& key, std::chrono::days max_age, JsonWriter& out);
 
 // RFC 7517 and 8037.

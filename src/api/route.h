@@ -20,6 +20,13 @@ enum class Permission : std::uint8_t {
   bearer,          // the token
 };
 
+// What the router does for a row besides.
+enum class Extra : std::uint8_t {
+  none,
+  rate_limited,  // counts against a limit of the tenant
+  lease,         // its deadline is longer by the lease of a daemon
+};
+
 using Handler = void (*)(std::unique_ptr<ApiExchange> exchange);
 
 struct Route {
@@ -31,6 +38,7 @@ struct Route {
   std::chrono::milliseconds deadline{};
   bool mutates = false;
   Handler handler = nullptr;  // none: a later release, 501
+  Extra extra = Extra::none;
 };
 
 std::span<const Route> routes();

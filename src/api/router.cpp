@@ -62,6 +62,15 @@ bool announces_small_body(const Request& head) {
          size <= unauthenticated_body_bytes_max;
 }
 
+// Reset is a time, in seconds since 1970, as GitHub's and most others' under these names.
+void add_headers(const RateLimits::Standing& standing, Response& response) {
+  const auto reset = std::chrono::ceil<std::chrono::seconds>(standing.reset_at);
+  response.headers.emplace_back("X-RateLimit-Limit", std::to_string(standing.limit));
+  response.headers.emplace_back("X-RateLimit-Remaining", std::to_string(standing.remaining));
+  response.headers.emplace_back("X-RateLimit-Reset",
+                                std::to_string(reset.time_since_epoch().count()));
+}
+
 std::string_view name_of(Principal::Kind kind) {
   return kind == Principal::Kind::admin ? "admin" : "anonymous";
 }
@@ -72,6 +81,7 @@ Router::Router(ApiParts parts)
     : parts_(std::move(parts)),
       table_(routes()),
       started_at_(parts_.clock.steady_now()),
+      rate_limits_(parts_.clock),
       histograms_((routes().size() + std::size(unmatched)) * std::size(statuses)) {}
 
 Router::~Router() = default;
@@ -120,6 +130,7 @@ void Router::identify(ApiExchange& exchange) {
   call.request_id = is_sane_request_id(sent) ? std::string(sent) : request_ids_.next();
   call.principal = {.kind = Principal::Kind::anonymous, .name = "anonymous"};
   call.deadline = request.received_at + exchange.route_.deadline;
+  if (exchange.route_.extra == Extra::lease) call.deadline += parts_.settings.node_lease;
   const auto trace = request.header("traceparent");
   if (!trace.empty()) call.trace = parse_traceparent(trace);
 }
@@ -149,8 +160,9 @@ Status Router::admit(ApiExchange& exchange, const RouteTable::Match& match) {
                 fmt::format("the body has {} bytes; at most {}", request.body.size(),
                             route.body_bytes_max));
   }
-  TRY(read_tenant(exchange, match));
+  TRY(read_path(exchange, match));
   if (route.permission != Permission::none) TRY(authorize(exchange));
+  if (route.extra == Extra::rate_limited) TRY(take_from_limit(exchange));
   if (!route.handler) {
     return fail(ErrorCode::not_implemented,
                 fmt::format("{} {} is not in this release", route.method, route.pattern));
@@ -158,8 +170,13 @@ Status Router::admit(ApiExchange& exchange, const RouteTable::Match& match) {
   return {};
 }
 
-Status Router::read_tenant(ApiExchange& exchange, const RouteTable::Match& match) const {
+Status Router::read_path(ApiExchange& exchange, const RouteTable::Match& match) const {
   if (match.id.data() == nullptr) return {};
+  if (match.key_id.data() != nullptr) {
+    const auto key = KeyId::parse(match.key_id);
+    if (!key) return fail(ErrorCode::invalid_argument, "the key id in the path is not a UUID");
+    exchange.key_id_ = *key;
+  }
   if (match.id.find('%') == std::string_view::npos) {
     exchange.tenant_ = TRY(TenantId::parse(match.id));
     return {};
@@ -170,6 +187,17 @@ Status Router::read_tenant(ApiExchange& exchange, const RouteTable::Match& match
   }
   exchange.tenant_ = TRY(TenantId::parse(*decoded));
   return {};
+}
+
+Status Router::take_from_limit(ApiExchange& exchange) {
+  exchange.standing_ = rate_limits_.take(exchange.tenant());
+  const auto& standing = exchange.standing_;
+  if (!standing || !standing->refused) return {};
+  return std::unexpected(
+      Error{.code = ErrorCode::rate_limited,
+            .message = fmt::format("tenant '{}' is limited to {} requests a minute",
+                                   exchange.tenant().str(), standing->limit),
+            .retry_after = standing->until_reset});
 }
 
 Status Router::authorize(ApiExchange& exchange) const {
@@ -185,15 +213,22 @@ Status Router::authorize(ApiExchange& exchange) const {
               fmt::format("'{}' may not '{}'", principal.name, exchange.route_.verb));
 }
 
+// Of a flood that a limit holds back, one refusal a minute says enough.
+Status Router::record(const ApiExchange& exchange, int status, std::string_view outcome) const {
+  const auto& standing = exchange.standing_;
+  const bool refused = status == 401 || status == 403 || (standing && standing->first_refusal);
+  if (!exchange.route_.mutates && !refused) return {};
+  return exchange.audit(exchange.route_.verb, outcome);
+}
+
 void Router::finish(ExchangePtr exchange, Response response, std::string_view outcome) {
   const auto& route = exchange->route_;
   const auto& id = exchange->call_.request_id;
-  if (route.mutates || response.status == 401 || response.status == 403) {
-    if (const auto recorded = exchange->audit(route.verb, outcome); !recorded) {
-      response = problem_response(recorded.error(), id);
-      outcome = to_string(recorded.error().code);
-    }
+  if (const auto recorded = record(*exchange, response.status, outcome); !recorded) {
+    response = problem_response(recorded.error(), id);
+    outcome = to_string(recorded.error().code);
   }
+  if (exchange->standing_) add_headers(*exchange->standing_, response);
   if (response.status == 500) {
     http_log().error("{} {} answered 500 {}: {} request_id={}", route.method, route.pattern,
                      outcome, as_text(as_bytes(response.body)), id);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "api/api.h"
+#include "api/rate_limits.h"
 #include "api/request_identity.h"
 #include "api/route.h"
 #include "base/http.h"
@@ -39,6 +40,7 @@ class Router final : public HttpApplication {
   std::size_t in_flight() const { return in_flight_; }
 
   const ApiParts& parts() const { return parts_; }
+  RateLimits& rate_limits() { return rate_limits_; }
   std::chrono::steady_clock::time_point started_at() const { return started_at_; }
 
   // The end of every request; `outcome` is "ok" or the error's code.
@@ -49,7 +51,9 @@ class Router final : public HttpApplication {
 
   Status admit(ApiExchange& exchange, const RouteTable::Match& match);
   Status authorize(ApiExchange& exchange) const;
-  Status read_tenant(ApiExchange& exchange, const RouteTable::Match& match) const;
+  Status read_path(ApiExchange& exchange, const RouteTable::Match& match) const;
+  Status take_from_limit(ApiExchange& exchange);
+  Status record(const ApiExchange& exchange, int status, std::string_view outcome) const;
   void identify(ApiExchange& exchange);
   void observe(const Route& route, int status, double seconds);
   prometheus::Histogram& histogram(const Route& route, int status);
@@ -60,6 +64,7 @@ class Router final : public HttpApplication {
   std::atomic<bool> shutting_down_ = false;
   std::atomic<std::size_t> in_flight_ = 0;
   RequestIds request_ids_;
+  RateLimits rate_limits_;
   // Per row and status, filled when first needed: the registry's own look-up takes a lock.
   std::vector<std::atomic<prometheus::Histogram*>> histograms_;
 };

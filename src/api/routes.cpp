@@ -10,6 +10,8 @@ namespace betrace::kms {
 namespace {
 
 using enum Permission;
+using Extra::lease;
+using Extra::rate_limited;
 using std::chrono_literals::operator""s;
 
 constexpr std::size_t small = 1 << 20;
@@ -20,19 +22,30 @@ constexpr Handler later = nullptr;
 // clang-format off
 constexpr Route table[] = {
   // What runs hot comes first.
-  {"POST", "/api/tenants/{id}/sign",     "sign",     bearer, large, 30s, false, handlers::sign},
-  {"POST", "/api/tenants/{id}/verify",   "verify",   bearer, large, 30s, false, handlers::verify},
-  {"POST", "/api/tenants/{id}/encrypt",  "encrypt",  bearer, large, 30s, false, handlers::encrypt},
-  {"POST", "/api/tenants/{id}/decrypt",  "decrypt",  bearer, large, 30s, false, handlers::decrypt},
-  {"POST", "/api/tenants/{id}/data-key", "data-key", bearer, small, 30s, false, handlers::data_key},
-  {"POST", "/api/tenants/{id}/rewrap",   "rewrap",   bearer, small, 30s, false, later},
-  {"POST", "/api/tenants/{id}/rotate",   "rotate",   bearer, small, 30s, mutates, handlers::rotate},
-  {"POST", "/api/tenants/{id}/keys/{keyId}/revoke", "revoke", bearer, small, 30s, mutates, later},
+  {"POST", "/api/tenants/{id}/sign", "sign",
+    bearer, large, 30s, false, handlers::sign, rate_limited},
+  {"POST", "/api/tenants/{id}/verify", "verify",
+    bearer, large, 30s, false, handlers::verify, rate_limited},
+  {"POST", "/api/tenants/{id}/encrypt", "encrypt",
+    bearer, large, 30s, false, handlers::encrypt, rate_limited},
+  {"POST", "/api/tenants/{id}/decrypt", "decrypt",
+    bearer, large, 30s, false, handlers::decrypt, rate_limited},
+  {"POST", "/api/tenants/{id}/data-key", "data-key",
+    bearer, small, 30s, false, handlers::data_key, rate_limited},
+  {"POST", "/api/tenants/{id}/rewrap", "rewrap",
+    bearer, large, 30s, false, handlers::rewrap, rate_limited},
+
+  {"POST", "/api/tenants/{id}/rotate", "rotate",
+    bearer, small, 30s, mutates, handlers::rotate},
+  {"POST", "/api/tenants/{id}/keys/{keyId}/revoke", "revoke",
+    bearer, small, 60s, mutates, handlers::revoke, lease},
+  {"DELETE", "/api/tenants/{id}/keys/{keyId}", "destroy-key",
+    bearer, small, 60s, mutates, handlers::destroy_key, lease},
 
   {"GET", "/api/tenants/{id}/public-keys", "public-keys",
-    public_keys, small, 30s, false, handlers::public_keys},
+    public_keys, small, 30s, false, handlers::public_keys, rate_limited},
   {"GET", "/api/tenants/{id}/jwks.json", "public-keys",
-    public_keys, small, 30s, false, handlers::jwks},
+    public_keys, small, 30s, false, handlers::jwks, rate_limited},
   {"GET", "/api/public-keys", "public-keys",
     public_keys, small, 30s, false, handlers::service_public_keys},
 
@@ -42,7 +55,8 @@ constexpr Route table[] = {
     bearer, small, 30s, false, handlers::list_tenants},
   {"GET", "/api/tenants/{id}", "describe-tenant",
     bearer, small, 30s, false, handlers::describe_tenant},
-  {"DELETE", "/api/tenants/{id}", "destroy-tenant",  bearer, small, 30s, mutates, later},
+  {"DELETE", "/api/tenants/{id}", "destroy-tenant",
+    bearer, small, 60s, mutates, handlers::destroy_tenant, lease},
 
   {"GET", "/q/health",               "health", none, small, 5s, false, handlers::health},
   {"GET", "/q/health/live",          "health", none, small, 5s, false, handlers::health_live},
@@ -57,7 +71,8 @@ constexpr Route table[] = {
   {"GET", "/q/metrics",              "metrics", none, small, 5s, false, handlers::metrics},
   {"GET", "/metrics",                "metrics", none, small, 5s, false, handlers::metrics},
   {"GET", "/q/openapi",              "openapi", none, small, 5s, false, handlers::openapi},
-  {"GET", "/q/scheduler/status",     "scheduler-status", none, small, 5s, false, later},
+  {"GET", "/q/scheduler/status", "scheduler-status",
+    none, small, 5s, false, handlers::scheduler_status},
 
   {"POST", "/api/admin/kms/validate", "validate",
     anonymous_read, small, 60s, false, handlers::validate},
@@ -71,13 +86,20 @@ constexpr Route table[] = {
     bearer, small, 30s, false, handlers::test_key_retrieval},
   {"PUT", "/api/admin/log-level", "log-level",
     bearer, small, 5s, mutates, handlers::log_level},
-  {"POST", "/api/admin/kms/rotate-all-keys", "rotate-all-keys", bearer, small, 30s, mutates, later},
-  {"GET",  "/api/admin/kms/rotation-status", "rotation-status", bearer, small, 5s, false, later},
+  {"POST", "/api/admin/kms/rotate-all-keys", "rotate-all-keys",
+    bearer, small, 30s, mutates, handlers::rotate_all_keys},
+  {"GET", "/api/admin/kms/rotation-status", "rotation-status",
+    bearer, small, 5s, false, handlers::rotation_status},
+  {"POST", "/api/admin/kms/migrate", "migrate",
+    bearer, small, 30s, mutates, handlers::migrate},
+  {"GET", "/api/admin/kms/migration-status", "migration-status",
+    bearer, small, 30s, false, handlers::migration_status},
   {"GET", "/api/admin/kms/tenants-needing-rotation", "tenants-needing-rotation",
-    bearer, small, 30s, false, later},
-  {"POST", "/api/admin/tenants/rate-limit",  "rate-limit",      bearer, small, 5s, mutates, later},
+    bearer, small, 30s, false, handlers::tenants_needing_rotation},
+  {"POST", "/api/admin/tenants/rate-limit", "rate-limit",
+    bearer, small, 5s, mutates, handlers::rate_limit},
   {"GET", "/api/admin/compliance/rotation-report", "rotation-report",
-    bearer, small, 30s, false, later},
+    bearer, small, 60s, false, handlers::rotation_report},
 
   {"POST", "/v1/traces",                   "otlp-traces",  bearer, large, 30s, false, later},
   {"POST", "/v1/logs",                     "otlp-logs",    bearer, large, 30s, false, later},

@@ -1,6 +1,6 @@
-// The commands that ask a running service: status, health, validate, tenants, sign, verify,
-// encrypt, decrypt, rotate, public-keys. Results go to `world.out`, one line of trouble to
-// `world.err`.
+// The commands that ask a running service: status, health, validate, tenants, keys, sign, verify,
+// encrypt, decrypt, rewrap, revoke, rotate, rotation-report, public-keys. Results go to
+// `world.out`, one line of trouble to `world.err`.
 #pragma once
 
 #include "app/command_line.h"

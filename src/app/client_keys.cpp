@@ -1,4 +1,4 @@
-// sign, verify, encrypt, decrypt, rotate and public-keys.
+// sign, verify, encrypt, decrypt, rewrap and public-keys.
 #include <ostream>
 
 #include <fmt/format.h>
@@ -89,6 +89,28 @@ Got<std::string> signature_of(const ClientSession& session) {
       ExitCode::usage));
 }
 
+// A service that does not say is believed unless the key is revoked.
+bool is_trusted(const json::object& verification) {
+  if (verification.contains("trusted")) return flag_of(verification, "trusted");
+  return text_of(verification, "keyStatus") != "REVOKED";
+}
+
+// Of a valid signature.
+std::string verdict(const json::object& verification, bool trusted) {
+  const auto status = text_of(verification, "keyStatus");
+  const auto key = fmt::format("key {}, version {}", text_of(verification, "keyId"),
+                               text_of(verification, "version"));
+  if (trusted) {
+    return fmt::format("valid ({}{})", key,
+                       status.empty() || status == "ACTIVE" ? "" : ", " + status);
+  }
+  const auto since = text_of(verification, "revokedAt");
+  const auto reason = text_of(verification, "revocationReason");
+  return fmt::format("valid, but NOT TRUSTED: the key is {}{}{} ({})", status,
+                     since.empty() ? "" : " since " + since, reason.empty() ? "" : ": " + reason,
+                     key);
+}
+
 Got<ExitCode> verify(const ClientSession& session) {
   const auto& line = session.line;
   const auto path = TRY(session.tenant_path("/verify"));
@@ -107,19 +129,14 @@ Got<ExitCode> verify(const ClientSession& session) {
   if (line.version) body.append(fmt::format(",\"version\":{}", *line.version));
   const auto answer = TRY(session.ask("POST", path, body.append("}")));
   const auto object = TRY(session.object(answer));
-  const auto* valid = object.if_contains("valid");
-  const bool good = valid != nullptr && valid->is_bool() && valid->get_bool();
+  const bool valid = flag_of(object, "valid");
+  const auto trust = is_trusted(object);
   if (line.json) {
     session.print(answer);
-  } else if (good) {
-    const auto status = text_of(object, "keyStatus");
-    session.world.out << fmt::format("valid (key {}, version {}{})\n", text_of(object, "keyId"),
-                                     text_of(object, "version"),
-                                     status.empty() || status == "ACTIVE" ? "" : ", " + status);
   } else {
-    session.world.out << "invalid\n";
+    session.world.out << (valid ? verdict(object, trust) : "invalid") << '\n';
   }
-  return good ? ExitCode::ok : ExitCode::check_failed;
+  return valid && trust ? ExitCode::ok : ExitCode::check_failed;
 }
 
 Got<ExitCode> encrypt(const ClientSession& session) {
@@ -133,8 +150,10 @@ Got<ExitCode> encrypt(const ClientSession& session) {
   return ExitCode::ok;
 }
 
-Got<ExitCode> decrypt(const ClientSession& session) {
-  const auto path = TRY(session.tenant_path("/decrypt"));
+// To `verb`, which takes a ciphertext and its context.
+Got<HttpAnswer> send_ciphertext(const ClientSession& session, std::string verb) {
+  if (session.line.allow_revoked) verb += "?allow_revoked=true";
+  const auto path = TRY(session.tenant_path(verb));
   const auto content = TRY(input(session, session.line.file));
   const auto ciphertext = trimmed(content);
   if (!is_valid_utf8(ciphertext) || !ciphertext.starts_with("betrace:")) {
@@ -144,7 +163,19 @@ Got<ExitCode> decrypt(const ClientSession& session) {
   std::string member = "{\"ciphertext\":";
   append_json_string(ciphertext, member);
   auto body = TRY(with_context(session, WipedString(member)));
-  const auto answer = TRY(session.ask("POST", path, std::move(body)));
+  return session.ask("POST", path, std::move(body));
+}
+
+Got<ExitCode> rewrap(const ClientSession& session) {
+  const auto answer = TRY(send_ciphertext(session, "/rewrap"));
+  if (session.line.json) return session.print(answer);
+  const auto object = TRY(session.object(answer));
+  session.world.out << text_of(object, "ciphertext") << '\n';
+  return ExitCode::ok;
+}
+
+Got<ExitCode> decrypt(const ClientSession& session) {
+  const auto answer = TRY(send_ciphertext(session, "/decrypt"));
   if (session.line.json) return session.print(answer);
   const auto object = TRY(session.object(answer));
   const auto plaintext = TRY(bytes_of(session, object, "plaintext"));
@@ -152,22 +183,6 @@ Got<ExitCode> decrypt(const ClientSession& session) {
     session.world.out << base64_encode(plaintext) << '\n';
   } else {
     session.world.out << as_text(plaintext);
-  }
-  return ExitCode::ok;
-}
-
-Got<ExitCode> rotate(const ClientSession& session) {
-  const auto answer = TRY(session.ask("POST", TRY(session.tenant_path("/rotate"))));
-  if (session.line.json) return session.print(answer);
-  const auto object = TRY(session.object(answer));
-  const auto* keys = object.if_contains("keys");
-  if (keys != nullptr && keys->is_array()) {
-    for (const auto& each : keys->get_array()) {
-      const auto* key = each.if_object();
-      if (key == nullptr) continue;
-      session.world.out << fmt::format("{:<11} version {}  {}\n", text_of(*key, "keyType"),
-                                       text_of(*key, "version"), text_of(*key, "keyId"));
-    }
   }
   return ExitCode::ok;
 }
@@ -210,7 +225,7 @@ Got<ExitCode> run_key_command(const ClientSession& session) {
   if (command == "verify") return verify(session);
   if (command == "encrypt") return encrypt(session);
   if (command == "decrypt") return decrypt(session);
-  return command == "rotate" ? rotate(session) : public_keys(session);
+  return command == "rewrap" ? rewrap(session) : public_keys(session);
 }
 
 }  // namespace betrace::kms

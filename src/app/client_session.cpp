@@ -25,6 +25,28 @@ ExitCode exit_code_of(std::string_view code) {
   return ExitCode::check_failed;
 }
 
+// What every daemon on the store acknowledges may take as long as the lease of one that is cut off.
+std::chrono::seconds time_limit(const CommandLine& line) {
+  const auto& command = line.command;
+  const bool waits_for_lease =
+      command == "revoke" || command == "keys destroy" || command == "tenants destroy";
+  return std::chrono::seconds(line.connection.timeout_seconds.value_or(waits_for_lease ? 150 : 30));
+}
+
+// Which file has the command.
+Got<ExitCode> dispatch(const ClientSession& session) {
+  const auto& command = session.line.command;
+  if (command == "status" || command == "health" || command == "validate") {
+    return run_service_command(session);
+  }
+  if (command == "revoke" || command.starts_with("keys ") || command == "tenants destroy") {
+    return run_lifecycle_command(session);
+  }
+  if (command == "migrate") return run_migration_command(session);
+  if (command == "rotate" || command == "rotation-report") return run_rotation_command(session);
+  return command.starts_with("tenants ") ? run_tenant_command(session) : run_key_command(session);
+}
+
 json::value parsed(const HttpAnswer& answer) {
   boost::system::error_code error;
   auto value = json::parse({answer.body.data(), answer.body.size()}, error);
@@ -40,6 +62,31 @@ std::string text_of(const json::object& object, std::string_view name) {
   return value->is_double() ? fmt::format("{}", value->get_double()) : json::serialize(*value);
 }
 
+std::uint64_t number_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr || !value->is_int64() || value->get_int64() < 0) return 0;
+  return static_cast<std::uint64_t>(value->get_int64());
+}
+
+bool flag_of(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+void print_keys(const World& world, const json::object& tenant) {
+  const auto* keys = tenant.if_contains("keys");
+  if (keys == nullptr || !keys->is_array()) return;
+  for (const auto& each : keys->get_array()) {
+    const auto* key = each.if_object();
+    if (key == nullptr) continue;
+    const auto reason = text_of(*key, "reason");
+    world.out << fmt::format("{:<11} {:<3} {:<10} {}  {}{}\n", text_of(*key, "keyType"),
+                             text_of(*key, "version"), text_of(*key, "status"),
+                             text_of(*key, "keyId"), text_of(*key, "createdAt"),
+                             reason.empty() ? "" : "  (" + reason + ")");
+  }
+}
+
 Got<HttpAnswer> ClientSession::ask_any(std::string_view method, const std::string& path) const {
   auto answer = client_.send(method, path);
   if (answer) return *std::move(answer);
@@ -47,8 +94,8 @@ Got<HttpAnswer> ClientSession::ask_any(std::string_view method, const std::strin
 }
 
 Got<HttpAnswer> ClientSession::ask(std::string_view method, const std::string& path,
-                                   WipedString body) const {
-  auto answer = client_.send(method, path, std::move(body));
+                                   WipedString body, std::string_view accept) const {
+  auto answer = client_.send(method, path, std::move(body), accept);
   if (!answer) {
     return std::unexpected(complain(world, answer.error().message, ExitCode::unreachable));
   }
@@ -104,14 +151,9 @@ ExitCode run_client_command(const CommandLine& line, const World& world,
                             const LocalServiceReader& local) {
   auto connection = find_service(line.connection, world, local);
   if (!connection) return complain(world, connection.error().message, ExitCode::usage);
-  const ClientSession session(line, world,
-                              DaemonClient(*std::move(connection), world.http_client(),
-                                           std::chrono::seconds(line.connection.timeout_seconds)));
-  const auto& command = line.command;
-  const bool service = command == "status" || command == "health" || command == "validate";
-  const auto ended = service                           ? run_service_command(session)
-                     : command.starts_with("tenants ") ? run_tenant_command(session)
-                                                       : run_key_command(session);
+  const ClientSession session(
+      line, world, DaemonClient(*std::move(connection), world.http_client(), time_limit(line)));
+  const auto ended = dispatch(session);
   return ended ? *ended : ended.error();
 }
 

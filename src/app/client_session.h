@@ -27,8 +27,8 @@ class ClientSession {
   const World& world;
 
   // The answer to a request; what is no success has been reported and is an exit code.
-  Got<HttpAnswer> ask(std::string_view method, const std::string& path,
-                      WipedString body = {}) const;
+  Got<HttpAnswer> ask(std::string_view method, const std::string& path, WipedString body = {},
+                      std::string_view accept = "application/json") const;
   // Any answer, for commands to which a refusal is a finding.
   Got<HttpAnswer> ask_any(std::string_view method, const std::string& path) const;
   // The answer's JSON object.
@@ -48,8 +48,18 @@ class ClientSession {
 // absent.
 std::string text_of(const boost::json::object& object, std::string_view name);
 
+// The member as a number; 0 when it is none.
+std::uint64_t number_of(const boost::json::object& object, std::string_view name);
+bool flag_of(const boost::json::object& object, std::string_view name);
+
+// A line for each key of a tenant: type, version, status, id, when it was made.
+void print_keys(const World& world, const boost::json::object& tenant);
+
 Got<ExitCode> run_service_command(const ClientSession& session);
 Got<ExitCode> run_tenant_command(const ClientSession& session);
 Got<ExitCode> run_key_command(const ClientSession& session);
+Got<ExitCode> run_lifecycle_command(const ClientSession& session);
+Got<ExitCode> run_rotation_command(const ClientSession& session);
+Got<ExitCode> run_migration_command(const ClientSession& session);
 
 }  // namespace betrace::kms

@@ -44,18 +44,6 @@ Got<ExitCode> list(const ClientSession& session) {
   return ExitCode::ok;
 }
 
-void print_keys(const World& world, const json::object& tenant) {
-  const auto* keys = tenant.if_contains("keys");
-  if (keys == nullptr || !keys->is_array()) return;
-  for (const auto& each : keys->get_array()) {
-    const auto* key = each.if_object();
-    if (key == nullptr) continue;
-    world.out << fmt::format("{:<11} {:<3} {:<10} {}  {}\n", text_of(*key, "keyType"),
-                             text_of(*key, "version"), text_of(*key, "status"),
-                             text_of(*key, "keyId"), text_of(*key, "createdAt"));
-  }
-}
-
 Got<ExitCode> create(const ClientSession& session) {
   const auto answer = TRY(session.ask("PUT", TRY(session.tenant_path(""))));
   if (session.line.json) return session.print(answer);

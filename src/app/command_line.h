@@ -20,7 +20,7 @@ struct ConnectionOptions {
   std::string url;
   std::string token_file;
   std::string ca_file;
-  unsigned timeout_seconds = 30;
+  std::optional<unsigned> timeout_seconds;  // else as the command needs
 };
 
 struct CommandLine {
@@ -40,6 +40,21 @@ struct CommandLine {
   std::string key_id;
   std::optional<std::uint32_t> version;
   EncryptionContext context;
+  std::string key_type;  // "signing", "encryption"
+  std::string reason;
+  std::string confirm;      // of tenants destroy: the tenant's name again
+  std::string certificate;  // of tenants destroy: the file that it goes into
+  bool unused = false;
+  bool yes = false;
+  bool allow_revoked = false;
+  bool all = false;
+  bool force = false;
+  bool dry_run = false;
+  bool no_wait = false;
+  std::optional<std::uint32_t> stagger_ms;
+  std::string from, to;  // of rotation-report
+  std::string format;    // "json", "csv", "pdf"
+  std::string output = "-";
   std::string after;  // of tenants list
   std::optional<std::uint32_t> limit;
   std::string shell;

@@ -12,9 +12,8 @@
 namespace betrace::kms {
 namespace {
 
-constexpr std::array<std::string_view, 10> later = {
-    "doctor", "diagnose", "revoke", "rewrap",   "migrate",
-    "backup", "restore",  "check",  "evidence", "verify-evidence"};
+constexpr std::array<std::string_view, 7> later = {
+    "doctor", "diagnose", "backup", "restore", "check", "evidence", "verify-evidence"};
 
 class Tree {
  public:
@@ -30,6 +29,8 @@ class Tree {
     add_service_commands();
     add_tenant_commands();
     add_key_commands();
+    add_lifecycle_commands();
+    add_rotation_commands();
     add_local_commands();
     for (const auto name : later) {
       auto* command = app_.add_subcommand(std::string(name), "Not in this release yet");
@@ -82,10 +83,11 @@ class Tree {
                     "PEM file that the service's certificate is checked against")
         ->type_name("FILE")
         ->group(group);
-    made.add_option("--timeout", connection.timeout_seconds, "Seconds to wait for an answer")
+    made.add_option("--timeout", connection.timeout_seconds,
+                    "Seconds to wait for an answer: 30; 150 to revoke and to destroy, which every "
+                    "daemon on the store acknowledges")
         ->type_name("SECONDS")
-        ->check(CLI::Range(1U, 3600U))
-        ->capture_default_str()
+        ->check(CLI::Range(1U, 7200U))
         ->group(group);
     made.add_flag("--json", line_.json, "Print the service's answer as it is");
     return made;
@@ -110,6 +112,11 @@ class Tree {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
 
+  void add_allow_revoked(CLI::App& app) {
+    app.add_flag("--allow-revoked", line_.allow_revoked,
+                 "Also what a revoked key version encrypted");
+  }
+
   void add_service_commands() {
     command(app_, "serve", "Run the service", "betrace-kms serve -Dquarkus.http.port=8081");
     client(app_, "status", "What the service reports about itself", "betrace-kms status --json");
@@ -121,7 +128,7 @@ class Tree {
   }
 
   void add_tenant_commands() {
-    auto& tenants = command(app_, "tenants", "List, create and show tenants",
+    auto& tenants = command(app_, "tenants", "List, create, show and destroy tenants",
                             "betrace-kms tenants create acme");
     tenants.require_subcommand(1);
     auto& list = client(tenants, "list", "The ids of all tenants, in order",
@@ -138,6 +145,19 @@ class Tree {
     auto& show = client(tenants, "show", "A tenant's key versions and their states",
                         "betrace-kms tenants show acme --json");
     show.add_option("id", line_.tenant, "The tenant")->type_name("ID")->required();
+    auto& destroy =
+        client(tenants, "destroy",
+               "Destroy all keys of a tenant: nothing encrypted for it can be decrypted "
+               "again; its public keys stay",
+               "betrace-kms tenants destroy acme --confirm acme --certificate acme.json");
+    destroy.add_option("id", line_.tenant, "The tenant")->type_name("ID")->required();
+    destroy.add_option("--confirm", line_.confirm, "The tenant's id once more")
+        ->type_name("ID")
+        ->required();
+    destroy
+        .add_option("--certificate", line_.certificate,
+                    "Write the signed certificate of destruction (a DSSE envelope) into this file")
+        ->type_name("FILE");
   }
 
   void add_key_commands() {
@@ -147,8 +167,11 @@ class Tree {
     add_file(sign, "What to sign");
     sign.add_flag("--raw", line_.raw, "Print the 64 bytes instead of base64")->excludes("--json");
 
-    auto& verify = client(app_, "verify", "Verify a signature; exit code 1 when it is invalid",
-                          "betrace-kms verify --tenant acme --signature @report.sig report.pdf");
+    auto& verify =
+        client(app_, "verify",
+               "Verify a signature; exit code 1 when it is invalid, or valid by a key that "
+               "is revoked and therefore not trusted",
+               "betrace-kms verify --tenant acme --signature @report.sig report.pdf");
     add_tenant(verify, true);
     add_file(verify, "What was signed");
     verify
@@ -173,16 +196,108 @@ class Tree {
     add_file(decrypt, "The ciphertext, betrace:v1:…");
     add_context(decrypt);
     decrypt.add_flag("--base64", line_.base64, "Print the plaintext as base64")->excludes("--json");
+    add_allow_revoked(decrypt);
 
-    auto& rotate = client(app_, "rotate", "Give a tenant new versions of both keys",
-                          "betrace-kms rotate --tenant acme");
-    add_tenant(rotate, true);
+    auto& rewrap = client(app_, "rewrap", "Encrypt a ciphertext again under the active key version",
+                          "betrace-kms rewrap --tenant acme -c user=42 card.enc > card.new");
+    add_tenant(rewrap, true);
+    add_file(rewrap, "The ciphertext, betrace:v1:…");
+    add_context(rewrap);
+    add_allow_revoked(rewrap);
 
     auto& keys = client(app_, "public-keys", "Public keys of a tenant, or of the service itself",
                         "betrace-kms public-keys --tenant acme --pem > acme.pem");
     add_tenant(keys, false);
     auto* pem = keys.add_flag("--pem", line_.pem, "PEM blocks only")->excludes("--json");
     keys.add_flag("--jwks", line_.jwks, "A JSON Web Key Set")->excludes(pem);
+  }
+
+  // Which key version of the tenant.
+  void add_key_choice(CLI::App& app) {
+    auto* key_id =
+        app.add_option("--key-id", line_.key_id, "The key version's id")->type_name("ID");
+    app.add_option("--version", line_.version, "Its number, with --type, instead of the id")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber)
+        ->excludes(key_id);
+    app.add_option("--type", line_.key_type, "signing or encryption")
+        ->type_name("TYPE")
+        ->check(CLI::IsMember({"signing", "encryption"}))
+        ->excludes(key_id);
+  }
+
+  void add_lifecycle_commands() {
+    auto& keys = command(app_, "keys", "List and destroy key versions of a tenant",
+                         "betrace-kms keys list --tenant acme");
+    keys.require_subcommand(1);
+    auto& list = client(keys, "list", "Key versions of a tenant and their states",
+                        "betrace-kms keys list --tenant acme");
+    add_tenant(list, true);
+    auto& destroy = client(keys, "destroy",
+                           "Destroy the secret of one key version that is not active; a signing "
+                           "key's public half stays",
+                           "betrace-kms keys destroy --tenant acme --type encryption --version 1 "
+                           "--unused --yes");
+    add_tenant(destroy, true);
+    add_key_choice(destroy);
+    destroy.add_flag("--unused", line_.unused,
+                     "Nothing needs it any more: destroy an encryption key however young it is");
+    destroy.add_flag("--yes", line_.yes, "Destroy it; without this nothing is done");
+
+    auto& revoke = client(app_, "revoke",
+                          "Revoke a key version: what it signed is no longer trusted; an active "
+                          "one gets a successor first",
+                          "betrace-kms revoke --tenant acme --type signing --version 3 "
+                          "--reason 'laptop lost'");
+    add_tenant(revoke, true);
+    add_key_choice(revoke);
+    revoke
+        .add_option("--reason", line_.reason,
+                    "Why, in one line; shown to everybody who may read public keys")
+        ->type_name("TEXT")
+        ->required();
+  }
+
+  void add_rotation_commands() {
+    auto& rotate = client(app_, "rotate",
+                          "Give a tenant, or all whose keys are due, new versions of both keys; "
+                          "exit code 1 when a tenant failed",
+                          "betrace-kms rotate --all --dry-run");
+    add_tenant(rotate, false);
+    rotate.add_flag("--all", line_.all, "Every tenant with a key over the age bound")
+        ->excludes("--tenant");
+    rotate.add_flag("--force", line_.force, "With --all: every tenant, however young its keys");
+    rotate.add_option("--stagger-ms", line_.stagger_ms, "With --all: pause between two tenants")
+        ->type_name("N")
+        ->check(CLI::Range(0U, 3'600'000U));
+    rotate.add_flag("--dry-run", line_.dry_run, "With --all: list what is due, change nothing");
+    rotate.add_flag("--no-wait", line_.no_wait, "With --all: begin it and do not wait for its end")
+        ->excludes("--dry-run");
+
+    auto& migrate = client(app_, "migrate",
+                           "Move all keys to the current provider's master key, while the service "
+                           "goes on; exit code 1 when a key could not be moved",
+                           "betrace-kms migrate --dry-run");
+    migrate.add_flag("--dry-run", line_.dry_run, "Show which master key holds how many keys");
+    migrate.add_flag("--no-wait", line_.no_wait, "Begin it and do not wait for its end")
+        ->excludes("--dry-run");
+
+    auto& report = client(app_, "rotation-report",
+                          "What was rotated in a period, what failed and what is overdue",
+                          "betrace-kms rotation-report --from 2025-10-01 --to 2025-10-31 "
+                          "-o october.pdf");
+    report.add_option("--from", line_.from, "First day or RFC 3339 time; 90 days before the end")
+        ->type_name("DATE");
+    report.add_option("--to", line_.to, "Last day or RFC 3339 time; now")->type_name("DATE");
+    report
+        .add_option("--format", line_.format,
+                    "pdf, json or csv; by the ending of the file when not given, else pdf")
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember({"pdf", "json", "csv"}))
+        ->excludes("--json");
+    report.add_option("-o,--output", line_.output, "Where to; - is standard output")
+        ->type_name("FILE")
+        ->capture_default_str();
   }
 
   void add_local_commands() {

@@ -264,7 +264,7 @@ void Config::State::warn_of_name(const SourcedName& each, std::set<std::string>&
 
 void Config::State::warn_of_no_effect() {
   for (const auto& [name, value] : values) {
-    if (!value.set || (value.key->available && name == value.key->name)) continue;
+    if (!value.set || value.key->available) continue;
     // Other tools' variables say nothing about what is wanted of us.
     if (value.key->of_provider && value.source.starts_with("environment ")) continue;
     warnings.push_back(

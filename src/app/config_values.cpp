@@ -9,6 +9,7 @@
 
 #include "app/world.h"
 #include "base/encoding.h"
+#include "core/cron.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -76,38 +77,21 @@ bool is_url(std::string_view value) {
   return false;
 }
 
-// Six or seven fields of the characters that Quartz knows, or one of its two ways to say never.
-bool is_cron(std::string& value) {
-  if (lower(value) == "off" || lower(value) == "disabled") {
+std::optional<std::string> refuse_cron(std::string& value) {
+  if (is_cron_off(value)) {
     value = lower(value);
-    return true;
+    return std::nullopt;
   }
-  const bool known = std::ranges::all_of(value, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           std::strchr(" \t,-*/?#", c) != nullptr;
-  });
-  int fields = 0;
-  bool inside = false;
-  for (const char c : value) {
-    const bool blank = c == ' ' || c == '\t';
-    if (!blank && !inside) ++fields;
-    inside = !blank;
-  }
-  return known && (fields == 6 || fields == 7);
+  const auto cron = CronExpression::parse(value);
+  if (cron) return std::nullopt;
+  return fmt::format("a Quartz cron expression such as 0 0 2 * * ?, or off ({})",
+                     cron.error().message);
 }
 
 bool is_name(std::string_view value) {
   return std::ranges::all_of(value, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
   });
-}
-
-bool is_time_zone(std::string_view value) {
-  return value.find("..") == std::string_view::npos && value.front() != '/' &&
-         std::ranges::all_of(value, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  std::strchr("/_+-", c) != nullptr;
-         });
 }
 
 std::optional<std::string> refuse_integer(const ConfigKey& key, const std::string& value) {
@@ -189,10 +173,10 @@ std::optional<std::string> refuse_value(const ConfigKey& key, std::string& value
     case ConfigType::store_url:
       return refuse_store(value);
     case ConfigType::cron:
-      return unless(is_cron(value),
-                    "a Quartz cron expression of 6 or 7 fields such as 0 0 2 * * ?, or off");
+      return refuse_cron(value);
     case ConfigType::time_zone:
-      return unless(is_time_zone(value), "the name of a time zone such as UTC or Europe/Berlin");
+      return unless(TimeZone::find(value).has_value(),
+                    "a name of the time zone database such as UTC or Europe/Berlin");
   }
   return std::nullopt;
 }

@@ -117,10 +117,10 @@ DaemonClient::DaemonClient(Connection connection, std::unique_ptr<HttpClient> ht
     : connection_(std::move(connection)), http_(std::move(http)), timeout_(timeout) {}
 
 Result<HttpAnswer> DaemonClient::send(std::string_view method, const std::string& path,
-                                      WipedString body) const {
+                                      WipedString body, std::string_view accept) const {
   HttpCall call{.method = std::string(method),
                 .url = connection_.url + path,
-                .headers = {{"Accept", "application/json"}},
+                .headers = {{"Accept", std::string(accept)}},
                 .body = std::move(body),
                 .aws = {},
                 .timeout = timeout_,

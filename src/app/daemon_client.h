@@ -51,8 +51,8 @@ class DaemonClient {
                std::chrono::milliseconds timeout);
 
   // Any answer of the service. Errors: kms_unavailable with a sentence that names the address.
-  Result<HttpAnswer> send(std::string_view method, const std::string& path,
-                          WipedString body = {}) const;
+  Result<HttpAnswer> send(std::string_view method, const std::string& path, WipedString body = {},
+                          std::string_view accept = "application/json") const;
   const Connection& connection() const { return connection_; }
 
  private:

@@ -5,6 +5,7 @@
 #include <exception>
 #include <iostream>
 #include <ostream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -146,7 +147,10 @@ int run_program(int argc, char** argv) {
                       if (value == nullptr) return std::nullopt;
                       return value;
                     },
-                    .http_client = make_http_client};
+                    .http_client = make_http_client,
+                    .out_is_terminal = isatty(STDOUT_FILENO) == 1,
+                    .err_is_terminal = isatty(STDERR_FILENO) == 1,
+                    .pause = [](auto duration) { std::this_thread::sleep_for(duration); }};
   ExitCode code = ExitCode::check_failed;
   try {
     code = run_command({argv + std::min(argc, 1), argv + argc}, world);

@@ -16,6 +16,7 @@
 namespace betrace::kms {
 namespace {
 
+using std::chrono::days;
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
@@ -53,8 +54,10 @@ BreakerOptions breaker_options(const Config& config) {
 
 KeyServiceOptions key_service_options(const Config& config) {
   const auto entries = static_cast<std::size_t>(config.integer("kms.cache.max-size"));
+  const minutes stale(config.integer("kms.cache.stale-minutes"));
   const auto cache = [&](auto unit, std::string_view key) {
-    return KeyCacheOptions{.ttl = decltype(unit)(config.integer(key)), .max_size = entries};
+    return KeyCacheOptions{
+        .ttl = decltype(unit)(config.integer(key)), .max_size = entries, .stale = stale};
   };
   return {.private_keys = cache(minutes(), "kms.cache.private-key-ttl-minutes"),
           .public_keys = cache(hours(), "kms.cache.public-key-ttl-hours"),
@@ -120,12 +123,13 @@ Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
 }
 
 Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config& config,
-                                                std::string_view name, bool may_create_master_key) {
+                                                std::string_view name, bool may_create_master_key,
+                                                const std::string& prefix = {}) {
   const ProviderEnvironment environment{
-      .settings = [config,
-                   all = config.settings()](std::string_view key) -> std::optional<std::string> {
+      .settings = [config, prefix, all = config.settings(prefix)](
+                      std::string_view key) -> std::optional<std::string> {
         // The provider's own default is in the data directory, where a relative path of it begins.
-        if (key == local_key_file && !config.is_set(key)) return std::nullopt;
+        if (prefix.empty() && key == local_key_file && !config.is_set(key)) return std::nullopt;
         return all(key);
       },
       .http = *parts.http,
@@ -140,6 +144,24 @@ Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config
   return make_provider(name, environment);
 }
 
+// A further instance, read with the settings of its name under a prefix, whose rows are readable
+// and which makes no keys.
+Result<std::optional<ProviderPair>> open_further(Core::Parts& parts, const Config& config,
+                                                 const std::string& which) {
+  const auto name = config.text("betrace.kms." + which + "-provider");
+  if (name.empty()) return std::nullopt;
+  auto provider = open_provider(parts, config, name, false, "betrace.kms." + which + ".");
+  if (!provider) {
+    provider.error().message =
+        fmt::format("betrace.kms.{}-provider={}: {}", which, name, provider.error().message);
+    return std::unexpected(std::move(provider).error());
+  }
+  logger(log_category::kms)
+      .info("Reading keys of the {} provider: {}", which, (*provider)->description());
+  parts.further.push_back(*std::move(provider));
+  return guard(parts, config, *parts.further.back(), "@" + which);
+}
+
 // Rows wrapped by `local` stay readable under any provider, while the local master key is there.
 void open_local_rows(Core::Parts& parts, const Config& config) {
   auto local = open_provider(parts, config, "local", false);
@@ -151,13 +173,32 @@ void open_local_rows(Core::Parts& parts, const Config& config) {
   }
   logger(log_category::kms)
       .info("Keys wrapped by 'local' stay readable through the local master key");
-  parts.local_rows = *std::move(local);
+  parts.further.push_back(*std::move(local));
+}
+
+// What nobody configured can open is said at each start, and ends it when that is asked for.
+Status check_wrappings(const Core::Parts& parts, const Config& config,
+                       const std::vector<WrappingCount>& wrappings) {
+  for (const auto& each : wrappings) {
+    if (parts.opener->knows(each.provider)) continue;
+    const auto text = fmt::format(
+        "the store holds {} keys wrapped by '{}' ({}), which no configured provider opens; set "
+        "betrace.kms.previous-provider={} and its settings under betrace.kms.previous.",
+        each.keys, each.provider, each.master_key_id, each.provider);
+    if (config.flag("betrace.kms.strict-wrappings")) {
+      return fail(ErrorCode::wrapped_elsewhere, "betrace.kms.strict-wrappings: " + text);
+    }
+    logger(log_category::kms).warn("{}", text);
+  }
+  return {};
 }
 
 Status make_providers(Core::Parts& parts, const Config& config) {
   auto& log = logger(log_category::kms);
   const auto name = config.text("betrace.kms.provider");
-  const auto local_rows = TRY(parts.store->has_wrappings_by(start_up_call(), "local"));
+  const auto wrappings = TRY(parts.store->wrapping_counts(start_up_call()));
+  const bool local_rows =
+      std::ranges::find(wrappings, "local", &WrappingCount::provider) != wrappings.end();
   log.info("Initializing KMS provider: {}", name);
   parts.provider = TRY(open_provider(parts, config, name, !local_rows));
   if (parts.provider->name() == "local") {
@@ -172,13 +213,67 @@ Status make_providers(Core::Parts& parts, const Config& config) {
   parts.breakers.push_back(std::make_unique<CircuitBreaker>(
       "kms-public-key", breaker_options(config), system_clock(),
       breaker_listener(parts.metrics->breaker_state("kms-public-key"))));
-  std::map<std::string, ProviderPair, std::less<>> others;
-  if (parts.local_rows) others.emplace("local", guard(parts, config, *parts.local_rows, "@local"));
+  std::vector<ProviderPair> others;
+  if (!parts.further.empty()) {
+    others.push_back(guard(parts, config, *parts.further.back(), "@local"));
+  }
+  for (const auto* which : {"previous", "second"}) {
+    if (const auto pair = TRY(open_further(parts, config, which))) others.push_back(*pair);
+  }
   parts.opener = std::make_unique<KeyOpener>(current, std::move(others));
+  return check_wrappings(parts, config, wrappings);
+}
+
+RotationOptions rotation_options(const Config& config) {
+  return {.max_age = days(config.integer("kms.rotation.max-age-days")),
+          .batch_size = static_cast<std::size_t>(config.integer("kms.rotation.batch-size")),
+          .stagger = ms(config, "kms.rotation.stagger-delay-ms"),
+          .parallel = static_cast<std::size_t>(config.integer("kms.rotation.parallel-threads")),
+          .calls_per_second = static_cast<std::uint64_t>(config.integer("kms.calls-per-second")),
+          .keep_seeds = days(config.integer("kms.rotation.keep-signing-seed-days")),
+          .lease = seconds(config.integer("betrace.kms.node-lease-seconds"))};
+}
+
+// What ends keys and what makes new ones in time, over the service that uses them.
+Status make_life_of_keys(Core::Parts& parts, const Config& config) {
+  const auto options = rotation_options(config);
+  parts.membership = std::make_unique<Membership>(
+      Membership::Parts{.store = *parts.store, .keys = *parts.keys, .clock = system_clock()},
+      Membership::make_node_name(), options.lease);
+  parts.lifecycle = std::make_unique<Lifecycle>(
+      LifecycleParts{.store = *parts.store,
+                     .keys = *parts.keys,
+                     .membership = *parts.membership,
+                     .provider_threads = *parts.provider_threads,
+                     .clock = system_clock()},
+      LifecycleOptions{.ciphertext_age_max =
+                           days(config.integer("kms.rotation.max-ciphertext-age-days"))});
+  auto schedule = TRY(RotationSchedule::make(*parts.store, system_clock(),
+                                             {.enabled = config.flag("kms.rotation.enabled"),
+                                              .cron = config.text("kms.rotation.check-cron"),
+                                              .time_zone = config.text("kms.rotation.time-zone")}));
+  parts.rotation =
+      std::make_unique<Rotation>(RotationParts{.store = *parts.store,
+                                               .keys = *parts.keys,
+                                               .store_threads = *parts.store_threads,
+                                               .provider_threads = *parts.provider_threads,
+                                               .clock = system_clock(),
+                                               .metrics = *parts.metrics,
+                                               .node = parts.membership->node()},
+                                 options, std::move(schedule));
+  parts.migrator = std::make_unique<Migrator>(
+      Migrator::Parts{.store = *parts.store,
+                      .opener = *parts.opener,
+                      .keys = *parts.keys,
+                      .provider_threads = *parts.provider_threads,
+                      .store_threads = *parts.store_threads,
+                      .clock = system_clock(),
+                      .node = parts.membership->node()},
+      Migrator::Options{.calls_per_second = options.calls_per_second, .lease = options.lease});
   return {};
 }
 
-void make_service(Core::Parts& parts, const Config& config) {
+Status make_service(Core::Parts& parts, const Config& config) {
   const auto cores = std::max(1U, std::thread::hardware_concurrency());
   parts.store_threads.emplace(
       ThreadPool::Options{.name = "kms-store", .threads = 4, .queue_max = 2048});
@@ -194,6 +289,7 @@ void make_service(Core::Parts& parts, const Config& config) {
                                                        .clock = system_clock(),
                                                        .metrics = *parts.metrics},
                                        key_service_options(config));
+  TRY(make_life_of_keys(parts, config));
   parts.metrics->set_cache_report([keys = parts.keys.get()] { return keys->cache_report(); });
 
   std::vector<CircuitBreaker*> ticking;
@@ -210,7 +306,13 @@ void make_service(Core::Parts& parts, const Config& config) {
                         // What is too slow for a request is too slow for its probe.
                         MonitorOptions{.call_timeout = std::min(ms(config, "kms.timeout-ms"),
                                                                 MonitorOptions().call_timeout)});
-  parts.housekeeper.emplace(*parts.keys, std::move(ticking), *parts.store_threads, system_clock());
+  parts.housekeeper.emplace(Housekeeper::Parts{.keys = *parts.keys,
+                                               .membership = *parts.membership,
+                                               .lifecycle = *parts.lifecycle,
+                                               .store_threads = *parts.store_threads,
+                                               .clock = system_clock()},
+                            std::move(ticking));
+  return {};
 }
 
 void warm(KeyServiceImpl& keys, std::size_t tenants_max) {
@@ -233,10 +335,15 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
   parts->store = TRY(open_store(config));
   parts->http = make_http_client();
   TRY(make_providers(*parts, config));
-  make_service(*parts, config);
+  TRY(make_service(*parts, config));
   std::unique_ptr<Core> core(new Core(std::move(parts)));
   // From here on nothing that another daemon changes is missed.
   TRY(core->parts_->keys->follow_changes());
+  // On a full disk there is much that can still be done.
+  if (const auto said = core->parts_->membership->beat(); !said) {
+    logger(log_category::kms)
+        .warn("cannot say that this daemon is alive: {}", said.error().message);
+  }
   // One that answers from memory is known to be up before anybody can ask.
   if (!core->parts_->provider->remote()) core->parts_->monitor->probe();
   return core;
@@ -246,6 +353,8 @@ void Core::start(const Config& config) {
   auto* const keys = parts_->keys.get();
   parts_->monitor->start();
   parts_->housekeeper->start();
+  parts_->rotation->begin();
+  parts_->migrator->begin();
   const auto tenants = static_cast<std::size_t>(config.integer("kms.cache.warm-tenants"));
   parts_->warming = std::jthread([keys, tenants] {
     pthread_setname_np(pthread_self(), "kms-warm");
@@ -259,12 +368,15 @@ void Core::start(const Config& config) {
 Core::~Core() {
   auto& parts = *parts_;
   // Those who make work first, then those who do it, then what they do it with.
+  parts.rotation.reset();
+  parts.migrator.reset();
   parts.housekeeper.reset();
   parts.monitor.reset();
   if (parts.warming.joinable()) parts.warming.join();
   parts.provider_threads->stop();
   parts.store_threads->stop();
   parts.heavy_threads->stop();
+  if (parts.membership) parts.membership->leave();
   if (const auto written = parts.keys->write_activity(); !written) {
     logger(log_category::kms)
         .warn("the last activity was not written: {}", written.error().message);

@@ -40,6 +40,7 @@ ApiSettings api_settings(const Config& config, AdminAccess access) {
           std::chrono::minutes(config.integer("kms.cache.encryption-key-ttl-minutes")),
       .cache_entries_max = static_cast<std::size_t>(config.integer("kms.cache.max-size")),
       .rotation_max_age = std::chrono::days(days),
+      .node_lease = std::chrono::seconds(config.integer("betrace.kms.node-lease-seconds")),
       .version = std::string(version())};
 }
 
@@ -88,6 +89,9 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
   auto& service = core.parts();
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,
+                                        .lifecycle = *service.lifecycle,
+                                        .rotation = *service.rotation,
+                                        .migration = *service.migrator,
                                         .monitor = *service.monitor,
                                         .metrics = *service.metrics,
                                         .authorizer = parts->authorizer,

@@ -18,6 +18,10 @@
 #include "core/housekeeper.h"
 #include "core/key_opener.h"
 #include "core/key_service_impl.h"
+#include "core/lifecycle.h"
+#include "core/membership.h"
+#include "core/migrator.h"
+#include "core/rotation_control.h"
 #include "core/service_monitor.h"
 #include "telemetry/metrics.h"
 
@@ -27,13 +31,17 @@ struct Core::Parts {
   std::unique_ptr<KeyStore> store;
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<Provider> provider;
-  std::unique_ptr<Provider> local_rows;  // opens what `local` wrapped, under another provider
+  std::vector<std::unique_ptr<Provider>> further;  // open what others wrapped, and make no keys
   std::unique_ptr<Metrics> metrics;
   std::vector<std::unique_ptr<CircuitBreaker>> breakers;
   std::vector<std::unique_ptr<GuardedProvider>> guarded;
   std::unique_ptr<KeyOpener> opener;
   std::optional<ThreadPool> store_threads, provider_threads, heavy_threads;
   std::unique_ptr<KeyServiceImpl> keys;
+  std::unique_ptr<Membership> membership;
+  std::unique_ptr<Lifecycle> lifecycle;
+  std::unique_ptr<Rotation> rotation;
+  std::unique_ptr<Migrator> migrator;
   std::optional<ServiceMonitor> monitor;
   std::optional<Housekeeper> housekeeper;
   std::jthread warming;

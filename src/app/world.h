@@ -2,6 +2,7 @@
 // Not thread-safe; the streams outlive it.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <iosfwd>
 #include <memory>
@@ -27,6 +28,9 @@ struct World {
   // An environment variable; nothing when unset.
   std::function<std::optional<std::string>(std::string_view name)> environment;
   std::function<std::unique_ptr<HttpClient>()> http_client;
+  // Somebody looks at it: progress is drawn, bytes are not printed.
+  bool out_is_terminal = false, err_is_terminal = false;
+  std::function<void(std::chrono::milliseconds)> pause;
 };
 
 // One line on `world.err`, after the program's name.

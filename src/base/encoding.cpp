@@ -1,6 +1,9 @@
 #include "base/encoding.h"
 
 #include <array>
+#include <chrono>
+
+#include <fmt/format.h>
 
 namespace betrace::kms {
 namespace {
@@ -211,6 +214,16 @@ bool is_valid_utf8(std::string_view text) {
     i += more + 1;
   }
   return true;
+}
+
+std::string rfc3339(SystemTime at) {
+  const auto day = std::chrono::floor<std::chrono::days>(at);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss time(at - day);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     time.hours().count(), time.minutes().count(), time.seconds().count(),
+                     time.subseconds().count());
 }
 
 }  // namespace betrace::kms

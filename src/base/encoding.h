@@ -38,4 +38,7 @@ inline std::string_view as_text(std::span<const std::uint8_t> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// RFC 3339, UTC: 2026-11-23T02:00:00.123Z
+std::string rfc3339(SystemTime at);
+
 }  // namespace betrace::kms

@@ -32,6 +32,7 @@ struct PublicKeySet {
     PublicKey key;
     bool attested = false;  // the service key's signature over its record is good
   };
+  KeyId service_key;            // which vouches for them
   std::vector<Member> members;  // newest version first
 };
 

@@ -44,9 +44,10 @@ void CircuitBreaker::record_closed(bool failed) {
     ring_next_ = (ring_next_ + 1) % ring_.size();
   }
   failures_ += failed ? 1 : 0;
+  if (ring_.size() < options_.request_volume) return;
+  // Divided, not multiplied: 0.28 × 25 is above 7 in doubles, 7 ÷ 25 is the very double 0.28.
   const auto volume = static_cast<double>(options_.request_volume);
-  if (ring_.size() == options_.request_volume &&
-      static_cast<double>(failures_) >= options_.failure_ratio * volume) {
+  if (static_cast<double>(failures_) / volume >= options_.failure_ratio) {
     change(BreakerState::open);
   }
 }

@@ -87,7 +87,15 @@ Result<T> GuardedProvider::attempt_once(std::string_view operation, const CallCo
     return std::unexpected(std::move(error));
   }
   const auto begun = clock_.steady_now();
-  Result<T> result = attempt(call);
+  Result<T> result = [&] {
+    try {
+      return attempt(call);
+    } catch (...) {
+      // A probe that is never given back would keep a half-open breaker waiting for ever.
+      breaker_.record(*ticket, CircuitBreaker::Outcome::neutral);
+      throw;
+    }
+  }();
   const auto took = clock_.steady_now() - begun;
   metrics_.operation_seconds(inner_.name(), operation)
       .Observe(std::chrono::duration<double>(took).count());
@@ -115,6 +123,13 @@ Result<T> GuardedProvider::guarded(std::string_view operation, const CallContext
                                    Attempt attempt) {
   CallContext budgeted = call;
   budgeted.deadline = std::min(call.deadline, clock_.steady_now() + options_.timeout);
+  if (clock_.steady_now() >= budgeted.deadline) {
+    // It waited too long on our side, which says nothing about the provider.
+    metrics_.errors(operation, ErrorCode::kms_timeout).Increment();
+    return fail(ErrorCode::kms_timeout,
+                "the time of the whole operation was used up before the KMS provider '" +
+                    std::string(inner_.name()) + "' was asked");
+  }
   for (int retry = 0;; ++retry) {
     Result<T> result = attempt_once<T>(operation, budgeted, attempt);
     if (result || !is_retryable(result.error().code) || retry == options_.max_retries ||

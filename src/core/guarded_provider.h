@@ -1,6 +1,7 @@
 // A provider made safe to lean on: every attempt passes the circuit breaker and the deadline,
 // transient failures are tried again within the budget, and each attempt is timed and counted.
-// Retry is outside the breaker, so every attempt counts once. Thread-safe; blocks while it waits.
+// Retry is outside the breaker, so every attempt counts once. A call whose deadline is over before
+// it begins is kms_timeout, asks nobody and counts nothing. Thread-safe; blocks while it waits.
 #pragma once
 
 #include <chrono>

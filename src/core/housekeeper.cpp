@@ -15,15 +15,18 @@ constexpr milliseconds beat{100};
 
 }  // namespace
 
-Housekeeper::Housekeeper(KeyServiceImpl& keys, std::vector<CircuitBreaker*> breakers,
-                         Executor& store_threads, const Clock& clock)
-    : breakers_(std::move(breakers)), store_threads_(store_threads), clock_(clock) {
+Housekeeper::Housekeeper(const Parts& parts, std::vector<CircuitBreaker*> breakers)
+    : breakers_(std::move(breakers)), store_threads_(parts.store_threads), clock_(parts.clock) {
+  auto& keys = parts.keys;
   const auto now = clock_.steady_now();
   const auto add = [&](std::string_view name, milliseconds interval, auto work) {
     chores_.push_back(
         {.name = name, .interval = interval, .work = std::move(work), .due = now + interval});
   };
-  add("follow changes", milliseconds(150), [&keys] { return keys.follow_changes(); });
+  add("follow changes", milliseconds(150),
+      [&membership = parts.membership] { return membership.beat(); });
+  add("go on with destructions", seconds(5),
+      [&lifecycle = parts.lifecycle] { return lifecycle.resume(); });
   add("write activity", minutes(1), [&keys] { return keys.write_activity(); });
   add("refresh metrics", seconds(30), [&keys] { return keys.refresh_metrics(); });
   add("sweep caches", seconds(10), [&keys]() -> Status {

@@ -16,14 +16,22 @@
 #include "base/executor.h"
 #include "core/circuit_breaker.h"
 #include "core/key_service_impl.h"
+#include "core/lifecycle.h"
+#include "core/membership.h"
 
 namespace betrace::kms {
 
 class Housekeeper {
  public:
   // All of them must outlive it.
-  Housekeeper(KeyServiceImpl& keys, std::vector<CircuitBreaker*> breakers, Executor& store_threads,
-              const Clock& clock);
+  struct Parts {
+    KeyServiceImpl& keys;
+    Membership& membership;
+    Lifecycle& lifecycle;
+    Executor& store_threads;
+    const Clock& clock;
+  };
+  Housekeeper(const Parts& parts, std::vector<CircuitBreaker*> breakers);
   ~Housekeeper();
   void start();
 

@@ -3,7 +3,8 @@
 // 64 shards and touches nothing else. Bounded: over `max_size` the least recently used of a sample
 // goes. A key in use is loaded again in the background at 80 % of its time to live, so that an
 // outage finds it fresh. Errors are never cached; an unknown tenant is remembered for a second.
-// What was read before an eviction is never answered after it. Thread-safe.
+// While the provider is down a key may be used for `stale` past its time to live, and says so. What
+// was read before an eviction is never answered after it. Thread-safe.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <iterator>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -67,23 +67,39 @@ struct CacheKeyEqual {
 struct KeyCacheOptions {
   std::chrono::milliseconds ttl{std::chrono::minutes(60)};
   std::size_t max_size = 1000;
+  std::chrono::milliseconds stale{0};
 };
+
+// Whether an error means that the provider cannot be reached, not that it refuses.
+inline bool is_outage(ErrorCode code) {
+  return code == ErrorCode::kms_unavailable || code == ErrorCode::kms_timeout ||
+         code == ErrorCode::circuit_open;
+}
 
 template <class Value>
 class KeyCache {
  public:
   using Pointer = std::shared_ptr<const Value>;
+  struct Found {
+    Pointer value;
+    bool stale = false;
+    explicit operator bool() const { return value != nullptr; }
+    const Value& operator*() const { return *value; }
+    const Value* operator->() const { return value.get(); }
+  };
   // Loads one key; may call `done` at once or later, from any thread.
   using Loader = std::function<void(const CallContext&, const CacheKey&, Done<Pointer>)>;
 
   KeyCache(KeyCacheOptions options, const Clock& clock, Loader loader)
       : options_(options), clock_(clock), loader_(std::move(loader)) {}
 
-  // The key if it is here and fresh, counted as a hit; nothing else is counted.
-  Pointer find(const TenantId& tenant, std::uint32_t version = 0);
+  // The key if it is here and may be used, counted as a hit; nothing else is counted.
+  Found find(const TenantId& tenant, std::uint32_t version = 0);
+  // As find(), without a trace: for work that is not the tenant's own.
+  Pointer peek(const TenantId& tenant, std::uint32_t version = 0) const;
   // For a caller whose find() found nothing: counts a miss, and loads or joins the load.
   void load(const CallContext& call, const TenantId& tenant, std::uint32_t version,
-            Done<Pointer> done);
+            Done<Found> done);
   // Drops every version of the tenant; a load under way begins anew.
   void evict(const TenantId& tenant);
   void evict_everything();
@@ -100,16 +116,20 @@ class KeyCache {
   static constexpr std::size_t sample_min = 32;
   static constexpr std::size_t unknown_max = 64;  // per shard
   static constexpr std::chrono::seconds unknown_ttl{1};
+  // How long a stale key is used before the provider is asked again.
+  static constexpr std::chrono::seconds stale_pause{1};
   static constexpr int loads_max = 4;  // of one key, each overtaken by an eviction
 
   struct Entry {
     Pointer value;
     Time expires_at, refresh_at;
+    bool outage = false;             // the last attempt to load it again met one
+    Time stale_until = Time::min();  // when to try again, past expires_at
     mutable Time::rep last_used = 0;
   };
   struct Load {
     CallContext call;
-    std::vector<Done<Pointer>> waiting = {};
+    std::vector<Done<Found>> waiting = {};
     bool evicted = false;  // what it reads may be of before
     int count = 1;
   };
@@ -127,10 +147,12 @@ class KeyCache {
     return std::atomic_ref(item.second.last_used).load(std::memory_order_relaxed);
   }
   Shard& shard_of(std::size_t hash) { return shards_[(hash & CacheKeyHash::shard_bits) >> 28]; }
-  Pointer find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const;
+  Found find_usable(const Shard& shard, const CacheKeyView& key, bool& refresh) const;
+  Found find_stale(Shard& shard, const CacheKeyView& key, bool outage);
   void begin(Shard& shard, const CacheKey& key, const LoadPointer& load);
   bool begin_again(Shard& shard, const CacheKey& key, const LoadPointer& load);
   void finish(Shard& shard, const CacheKey& key, const LoadPointer& load, Result<Pointer> result);
+  Result<Found> settle(Shard& shard, const CacheKey& key, Result<Pointer> result);
   void refresh(Shard& shard, const CacheKeyView& key);
   void remember(Shard& shard, const CacheKey& key, Pointer value);
   void make_room();
@@ -146,31 +168,58 @@ class KeyCache {
 };
 
 template <class Value>
-auto KeyCache<Value>::find_fresh(const Shard& shard, const CacheKeyView& key, bool& refresh) const
-    -> Pointer {
+auto KeyCache<Value>::find_usable(const Shard& shard, const CacheKeyView& key, bool& refresh) const
+    -> Found {
   const auto found = shard.entries.find(key);
-  if (found == shard.entries.end()) return nullptr;
+  if (found == shard.entries.end()) return {};
   const Entry& entry = found->second;
   const auto now = clock_.coarse_now();
-  if (now >= entry.expires_at) return nullptr;
+  const bool stale = now >= entry.expires_at;
+  if (stale && now >= entry.stale_until) return {};
   std::atomic_ref last_used(entry.last_used);
   const auto ticks = now.time_since_epoch().count();
   if (last_used.load(std::memory_order_relaxed) != ticks) {
     last_used.store(ticks, std::memory_order_relaxed);
   }
-  refresh = now >= entry.refresh_at;
-  return entry.value;
+  refresh = !stale && now >= entry.refresh_at;
+  return {entry.value, stale};
+}
+
+// A key that an outage keeps from being loaded again, while its window is open: usable for a
+// moment. `outage`: a load has met one just now.
+template <class Value>
+auto KeyCache<Value>::find_stale(Shard& shard, const CacheKeyView& key, bool outage) -> Found {
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) return {};
+  Entry& entry = found->second;
+  entry.outage = entry.outage || outage;
+  const auto now = clock_.coarse_now();
+  const auto end = entry.expires_at + options_.stale;
+  if (!entry.outage || now >= end) return {};
+  const bool stale = now >= entry.expires_at;
+  if (stale) entry.stale_until = std::min<Time>(end, now + stale_pause);
+  return {entry.value, stale};
 }
 
 template <class Value>
-auto KeyCache<Value>::find(const TenantId& tenant, std::uint32_t version) -> Pointer {
+auto KeyCache<Value>::peek(const TenantId& tenant, std::uint32_t version) const -> Pointer {
+  const CacheKeyView key{tenant.str(), version};
+  const Shard& shard = shards_[(CacheKeyHash{}(key)&CacheKeyHash::shard_bits) >> 28];
+  const std::shared_lock lock(shard.mutex);
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end() || clock_.coarse_now() >= found->second.expires_at) return {};
+  return found->second.value;
+}
+
+template <class Value>
+auto KeyCache<Value>::find(const TenantId& tenant, std::uint32_t version) -> Found {
   const CacheKeyView key{tenant.str(), version};
   Shard& shard = shard_of(CacheKeyHash{}(key));
   bool refresh_due = false;
-  Pointer value;
+  Found value;
   {
     const std::shared_lock lock(shard.mutex);
-    value = find_fresh(shard, key, refresh_due);
+    value = find_usable(shard, key, refresh_due);
     if (value) shard.hits.fetch_add(1, std::memory_order_relaxed);
   }
   if (refresh_due) refresh(shard, key);
@@ -179,7 +228,7 @@ auto KeyCache<Value>::find(const TenantId& tenant, std::uint32_t version) -> Poi
 
 template <class Value>
 void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std::uint32_t version,
-                           Done<Pointer> done) {
+                           Done<Found> done) {
   CacheKey key{tenant.str(), version};
   Shard& shard = shard_of(CacheKeyHash{}(key));
   misses_.fetch_add(1, std::memory_order_relaxed);
@@ -187,7 +236,7 @@ void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std:
   {
     std::unique_lock lock(shard.mutex);
     bool refresh_due = false;
-    if (auto value = find_fresh(shard, {key.tenant, version}, refresh_due)) {
+    if (auto value = find_usable(shard, {key.tenant, version}, refresh_due)) {
       lock.unlock();
       done(std::move(value));
       return;
@@ -200,15 +249,17 @@ void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std:
       }
       shard.unknown.erase(unknown);
     }
+    const auto stale = find_stale(shard, {key.tenant, version}, false);
     auto& running = shard.loads[key];
-    if (running) {
+    if (!running) load = running = std::make_shared<Load>(Load{.call = call});
+    if (stale) {
+      lock.unlock();
+      done(stale);
+    } else {
       running->waiting.push_back(std::move(done));
-      return;
     }
-    load = running = std::make_shared<Load>(Load{.call = call});
-    load->waiting.push_back(std::move(done));
   }
-  begin(shard, key, load);
+  if (load) begin(shard, key, load);
 }
 
 template <class Value>
@@ -261,32 +312,46 @@ template <class Value>
 void KeyCache<Value>::finish(Shard& shard, const CacheKey& key, const LoadPointer& load,
                              Result<Pointer> result) {
   if (begin_again(shard, key, load)) return;
-  std::vector<Done<Pointer>> waiting;
+  std::vector<Done<Found>> waiting;
+  Result<Found> answer = fail(ErrorCode::overloaded, "the keys of tenant '" + key.tenant +
+                                                         "' change faster than they can be read");
   {
     const std::unique_lock lock(shard.mutex);
     waiting = std::move(load->waiting);
-    if (load->evicted) {
-      result = fail(ErrorCode::overloaded,
-                    "the keys of tenant '" + key.tenant + "' change faster than they can be read");
-    } else {
+    if (!load->evicted) {
       shard.loads.erase(key);
-      if (result) {
-        remember(shard, key, *result);
-      } else if (result.error().code == ErrorCode::tenant_not_found) {
-        if (shard.unknown.size() >= unknown_max) shard.unknown.clear();
-        shard.unknown.insert_or_assign(key.tenant, clock_.coarse_now() + unknown_ttl);
-      }
+      answer = settle(shard, key, std::move(result));
     }
   }
-  if (result) make_room();
-  for (auto& done : waiting) done(result);
+  if (answer) make_room();
+  for (auto& done : waiting) done(answer);
+}
+
+// What a load's waiters are answered, and what the cache keeps of it.
+template <class Value>
+auto KeyCache<Value>::settle(Shard& shard, const CacheKey& key, Result<Pointer> result)
+    -> Result<Found> {
+  if (result) {
+    remember(shard, key, *result);
+    return Found{*std::move(result)};
+  }
+  if (is_outage(result.error().code)) {
+    if (auto stale = find_stale(shard, {key.tenant, key.version}, true)) return stale;
+  }
+  if (result.error().code == ErrorCode::tenant_not_found) {
+    if (shard.unknown.size() >= unknown_max) shard.unknown.clear();
+    shard.unknown.insert_or_assign(key.tenant, clock_.coarse_now() + unknown_ttl);
+  }
+  return std::unexpected(std::move(result).error());
 }
 
 template <class Value>
 void KeyCache<Value>::remember(Shard& shard, const CacheKey& key, Pointer value) {
   const auto now = clock_.coarse_now();
-  Entry entry{std::move(value), now + options_.ttl, now + options_.ttl * 4 / 5,
-              now.time_since_epoch().count()};
+  Entry entry{.value = std::move(value),
+              .expires_at = now + options_.ttl,
+              .refresh_at = now + options_.ttl * 4 / 5,
+              .last_used = now.time_since_epoch().count()};
   if (shard.entries.insert_or_assign(key, std::move(entry)).second) size_.fetch_add(1);
 }
 
@@ -350,8 +415,9 @@ void KeyCache<Value>::sweep() {
   const auto now = clock_.coarse_now();
   for (auto& shard : shards_) {
     const std::unique_lock lock(shard.mutex);
-    const auto erased =
-        erase_if(shard.entries, [&](const auto& item) { return now >= item.second.expires_at; });
+    const auto erased = erase_if(shard.entries, [&](const auto& item) {
+      return now >= item.second.expires_at + options_.stale;
+    });
     size_.fetch_sub(erased);
     evicted_expired_.fetch_add(erased, std::memory_order_relaxed);
   }

@@ -1,8 +1,10 @@
 #include "core/key_opener.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/crypto.h"
+#include "base/try.h"
 
 namespace betrace::kms {
 namespace {
@@ -14,33 +16,76 @@ std::string named(const KeyRecord& record) {
 
 }  // namespace
 
-KeyOpener::KeyOpener(ProviderPair current, std::map<std::string, ProviderPair, std::less<>> others)
-    : current_(current), others_(std::move(others)) {}
+KeyOpener::KeyOpener(ProviderPair current, std::vector<ProviderPair> others) : instances_{current} {
+  std::ranges::move(others, std::back_inserter(instances_));
+}
 
-const ProviderPair* KeyOpener::pair_for(std::string_view provider) const {
-  if (current_.signing->name() == provider) return &current_;
-  const auto other = others_.find(provider);
-  return other == others_.end() ? nullptr : &other->second;
+KeyOpener::KeyOpener(KeyOpener&& other) noexcept : instances_(std::move(other.instances_)) {}
+
+KeyOpener& KeyOpener::operator=(KeyOpener&& other) noexcept {
+  instances_ = std::move(other.instances_);
+  openers_.clear();
+  return *this;
+}
+
+bool KeyOpener::knows(std::string_view provider) const {
+  return std::ranges::any_of(
+      instances_, [&](const ProviderPair& each) { return each.signing->name() == provider; });
+}
+
+// The instances of the provider's name, the one that has opened such a key before first.
+std::vector<std::size_t> KeyOpener::candidates(const Wrapping& wrapping) const {
+  std::vector<std::size_t> all;
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    if (instances_[i].signing->name() == wrapping.provider) all.push_back(i);
+  }
+  if (all.size() < 2) return all;
+  const std::lock_guard lock(mutex_);
+  const auto known = openers_.find({wrapping.provider, wrapping.master_key_id});
+  if (known != openers_.end()) {
+    std::ranges::stable_partition(all, [&](std::size_t i) { return i == known->second; });
+  }
+  return all;
 }
 
 bool KeyOpener::is_remote(const KeyRecord& record) const {
   return std::ranges::any_of(record.wrappings, [&](const Wrapping& wrapping) {
-    const auto* const pair = pair_for(wrapping.provider);
-    return pair != nullptr && pair->of(record.type).remote();
+    return std::ranges::any_of(instances_, [&](const ProviderPair& each) {
+      return each.signing->name() == wrapping.provider && each.of(record.type).remote();
+    });
   });
+}
+
+Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& record,
+                                      const Wrapping& wrapping,
+                                      const std::vector<std::size_t>& tried) {
+  std::optional<Error> first;
+  for (const auto i : tried) {
+    auto secret = instances_[i]
+                      .of(record.type)
+                      .decrypt(call, wrapping, key_context(record.tenant, record.type));
+    if (secret) {
+      if (tried.size() > 1) {
+        const std::lock_guard lock(mutex_);
+        openers_[{wrapping.provider, wrapping.master_key_id}] = i;
+      }
+      return secret;
+    }
+    if (!first) first = std::move(secret).error();
+  }
+  return std::unexpected(*std::move(first));
 }
 
 Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& record) {
   std::string wrapped_by;
   std::optional<Error> last;
   for (const auto& wrapping : record.wrappings) {
-    const auto* const pair = pair_for(wrapping.provider);
-    if (pair == nullptr) {
+    const auto tried = candidates(wrapping);
+    if (tried.empty()) {
       wrapped_by += (wrapped_by.empty() ? "" : ", ") + wrapping.provider;
       continue;
     }
-    auto secret =
-        pair->of(record.type).decrypt(call, wrapping, key_context(record.tenant, record.type));
+    auto secret = unwrap(call, record, wrapping, tried);
     if (secret) return secret;
     last = std::move(secret).error();
   }
@@ -50,7 +95,18 @@ Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& 
   }
   return fail(ErrorCode::wrapped_elsewhere, named(record) + " is wrapped by '" + wrapped_by +
                                                 "', and the configured provider is '" +
-                                                std::string(current_.signing->name()) + "'");
+                                                std::string(current().signing->name()) + "'");
+}
+
+Result<Wrapping> KeyOpener::rewrap(const CallContext& call, const KeyRecord& record) {
+  const auto secret = TRY(unwrap(call, record));
+  auto& provider = current().of(record.type);
+  const auto context = key_context(record.tenant, record.type);
+  auto wrapped = TRY(provider.encrypt(call, secret.expose(), context));
+  const auto opened = TRY(provider.decrypt(call, wrapped, context));
+  if (opened == secret) return wrapped;
+  return fail(ErrorCode::corrupt,
+              named(record) + " came back changed from the provider that wrapped it anew");
 }
 
 Result<std::shared_ptr<const SigningKey>> KeyOpener::open_signing(const CallContext& call,
@@ -98,7 +154,7 @@ Result<std::shared_ptr<const EncryptionKey>> KeyOpener::open_encryption(
 
 Result<KeyOpener::NewKey> KeyOpener::make(const CallContext& call, const TenantId& tenant,
                                           KeyType type, std::uint32_t version, SystemTime now) {
-  auto data_key = current_.of(type).generate_data_key(call, key_context(tenant, type));
+  auto data_key = current().of(type).generate_data_key(call, key_context(tenant, type));
   if (!data_key) return std::unexpected(std::move(data_key).error());
   const auto bytes = data_key->plaintext.expose();
   if (bytes.size() != 32 || std::ranges::all_of(bytes, [](auto byte) { return byte == 0; })) {

@@ -5,7 +5,10 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "betrace/kms/clock.h"
 #include "betrace/kms/provider.h"
@@ -23,9 +26,11 @@ struct ProviderPair {
 
 class KeyOpener {
  public:
-  // New keys are made by `current`; rows wrapped by another provider are opened by the pair under
-  // its name. All providers must outlive this.
-  KeyOpener(ProviderPair current, std::map<std::string, ProviderPair, std::less<>> others);
+  // New keys are made by `current`; rows that others wrapped are opened by the instance of their
+  // provider's name, of several by the one that can. All providers must outlive this.
+  explicit KeyOpener(ProviderPair current, std::vector<ProviderPair> others = {});
+  KeyOpener(KeyOpener&& other) noexcept;
+  KeyOpener& operator=(KeyOpener&& other) noexcept;
 
   // Whether opening the record leaves the process.
   bool is_remote(const KeyRecord& record) const;
@@ -40,16 +45,26 @@ class KeyOpener {
     KeyRecord record;
     SecretBytes secret;  // 32 bytes
   };
+  // The record's secret wrapped by the current provider, and opened again to be sure.
+  Result<Wrapping> rewrap(const CallContext& call, const KeyRecord& record);
+  // Whether a configured provider has this name.
+  bool knows(std::string_view provider) const;
+  const ProviderPair& current() const { return instances_.front(); }
+
   // A record with its secret, active, not attested and not stored.
   Result<NewKey> make(const CallContext& call, const TenantId& tenant, KeyType type,
                       std::uint32_t version, SystemTime now);
 
  private:
-  const ProviderPair* pair_for(std::string_view provider) const;
+  using MasterKey = std::pair<std::string, std::string>;  // provider, master key id
+  std::vector<std::size_t> candidates(const Wrapping& wrapping) const;
   Result<SecretBytes> unwrap(const CallContext& call, const KeyRecord& record);
+  Result<SecretBytes> unwrap(const CallContext& call, const KeyRecord& record,
+                             const Wrapping& wrapping, const std::vector<std::size_t>& tried);
 
-  ProviderPair current_;
-  std::map<std::string, ProviderPair, std::less<>> others_;
+  std::vector<ProviderPair> instances_;  // the current one first
+  mutable std::mutex mutex_;
+  std::map<MasterKey, std::size_t> openers_;  // which instance has opened what a master key wrapped
 };
 
 }  // namespace betrace::kms

@@ -1,12 +1,10 @@
-// The verbs that use keys: sign, verify, encrypt, decrypt.
+// Signing and verifying.
 #include "core/key_service_impl.h"
 
 #include <algorithm>
 
 #include "base/crypto.h"
 #include "base/try.h"
-#include "core/run_on.h"
-#include "core/sealing.h"
 
 namespace betrace::kms {
 namespace {
@@ -19,7 +17,8 @@ Result<Signature> refuse_reserved() {
               "application/vnd.betrace., which only the service itself signs");
 }
 
-std::vector<Result<Signature>> sign_all(const SigningKey& key, std::span<const ByteView> payloads) {
+std::vector<Result<Signature>> sign_all(const SigningKey& key, bool stale,
+                                        std::span<const ByteView> payloads) {
   std::vector<Result<Signature>> results;
   results.reserve(payloads.size());
   for (const auto payload : payloads) {
@@ -29,7 +28,8 @@ std::vector<Result<Signature>> sign_all(const SigningKey& key, std::span<const B
     }
     SignJob job{.key = &key.secret, .payload = payload};
     sodium_signer().sign({&job, 1});
-    results.push_back(Signature{.key_id = key.id, .version = key.version, .bytes = job.signature});
+    results.push_back(Signature{
+        .key_id = key.id, .version = key.version, .bytes = job.signature, .stale = stale});
   }
   return results;
 }
@@ -60,6 +60,11 @@ Result<Verification> verify_one(const PublicKeySet& set, const VerifyRequest& re
                               .key_id = key.id,
                               .version = key.version,
                               .key_state = key.state};
+    if (key.state == KeyState::revoked) {
+      verification.revoked_at = key.state_changed_at;
+      verification.revocation_reason = key.reason;
+    }
+    verification.trusted = verification.valid && key.state != KeyState::revoked;
     if (verification.valid) return verification;
     if (!first) first = verification;
     if (++tried == versions_tried_max) break;
@@ -68,36 +73,67 @@ Result<Verification> verify_one(const PublicKeySet& set, const VerifyRequest& re
   return *first;
 }
 
-std::vector<Result<Bytes>> seal_all(const EncryptionKey& key, const TenantId& tenant,
-                                    const EncryptionContext& context,
-                                    std::span<const ByteView> plaintexts) {
-  const auto aad = additional_data(tenant, key.version, context);
-  std::vector<Result<Bytes>> results;
-  results.reserve(plaintexts.size());
-  for (const auto plaintext : plaintexts) results.emplace_back(seal(key, aad, plaintext));
-  return results;
+void count_signatures(Metrics& metrics, const std::vector<Result<Signature>>& results, bool stale) {
+  const auto made =
+      static_cast<double>(std::ranges::count_if(results, &Result<Signature>::has_value));
+  metrics.signatures.Increment(made);
+  if (stale) metrics.stale_signatures.Increment(made);
 }
 
 }  // namespace
 
+// The order matters: whoever extends the time has evicted before.
+auto KeyServiceImpl::outcome_since(std::uint64_t begun) const -> Outcome {
+  const auto until = usable_until_.load(std::memory_order_acquire);
+  if (evictions_.load() != begun) return Outcome::overtaken;
+  const auto now = parts_.clock.coarse_now().time_since_epoch().count();
+  return now < until ? Outcome::good : Outcome::cut_off;
+}
+
+std::unexpected<Error> KeyServiceImpl::cut_off() {
+  return fail(ErrorCode::store_unavailable,
+              "this daemon has not reached its store for longer than its lease "
+              "(betrace.kms.node-lease-seconds) and cannot know whether keys were revoked");
+}
+
+// One call of sign, until its signatures are those of a key that nobody evicted meanwhile.
+struct KeyServiceImpl::Signing {
+  CallContext call;
+  TenantId tenant;
+  std::span<const ByteView> payloads;
+  Done<std::vector<Result<Signature>>> done;
+  int attempts_left = 4;
+};
+
 void KeyServiceImpl::sign(CallContext call, const TenantId& tenant,
                           std::span<const ByteView> payloads,
                           Done<std::vector<Result<Signature>>> done) {
-  auto use = [this, payloads](const SigningKey& key) {
-    auto results = sign_all(key, payloads);
-    parts_.metrics.signatures.Increment(
-        static_cast<double>(std::ranges::count_if(results, &Result<Signature>::has_value)));
-    return results;
-  };
+  const auto begun = evictions_.load();
   if (const auto key = private_keys_.find(tenant)) {
-    done(use(*key));
-    return;
+    auto results = sign_all(*key, key.stale, payloads);
+    if (outcome_since(begun) == Outcome::good) {
+      count_signatures(parts_.metrics, results, key.stale);
+      return done(std::move(results));
+    }
   }
-  private_keys_.load(call, tenant, 0,
-                     [use, done = std::move(done)](Result<SigningKeyPointer> key) mutable {
-                       if (!key) return done(std::unexpected(std::move(key).error()));
-                       done(use(**key));
-                     });
+  sign_with_cached_key(
+      std::make_shared<Signing>(std::move(call), tenant, payloads, std::move(done)));
+}
+
+void KeyServiceImpl::sign_with_cached_key(std::shared_ptr<Signing> job) {
+  const auto begun = evictions_.load();
+  private_keys_.load(job->call, job->tenant, 0, [this, job, begun](Result<FoundSigningKey> key) {
+    if (!key) return job->done(std::unexpected(std::move(key).error()));
+    auto results = sign_all(**key, key->stale, job->payloads);
+    const auto outcome = outcome_since(begun);
+    if (outcome == Outcome::overtaken && --job->attempts_left > 0) return sign_with_cached_key(job);
+    if (outcome == Outcome::cut_off) return job->done(cut_off());
+    if (outcome == Outcome::overtaken) {
+      return job->done(fail(ErrorCode::overloaded, "keys change faster than they can be used"));
+    }
+    count_signatures(parts_.metrics, results, key->stale);
+    job->done(std::move(results));
+  });
 }
 
 void KeyServiceImpl::verify(CallContext call, const TenantId& tenant,
@@ -119,142 +155,10 @@ void KeyServiceImpl::verify(CallContext call, const TenantId& tenant,
     return;
   }
   public_keys_.load(call, tenant, 0,
-                    [use, done = std::move(done)](Result<PublicKeysPointer> keys) mutable {
+                    [use, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
                       if (!keys) return done(std::unexpected(std::move(keys).error()));
                       done(use(**keys));
                     });
-}
-
-// Finds the active key, pays for `uses` encryptions, and calls `use(key)`.
-template <class T, class Use>
-void KeyServiceImpl::with_encryption_key(const CallContext& call, const TenantId& tenant,
-                                         std::uint64_t uses, Done<T> done, Use use) {
-  auto paid = [this, call, tenant, uses, use](const EncryptionKeyPointer& key, Done<T> done) {
-    if (key->budget->take(uses)) return done(use(*key));
-    run_on<T>(parts_.store_threads, std::move(done),
-              [this, call, tenant, uses, use, key]() -> Result<T> {
-                bool wants_rotation = false;
-                const auto status = key->budget->take_blocking(
-                    call, parts_.store, key->id, options_.nonces, uses, wants_rotation);
-                if (wants_rotation) rotate_spent_key(tenant);
-                if (!status) return std::unexpected(status.error());
-                return use(*key);
-              });
-  };
-  encryption_keys_.load(call, tenant, 0,
-                        [paid, done = std::move(done)](Result<EncryptionKeyPointer> key) mutable {
-                          if (!key) return done(std::unexpected(std::move(key).error()));
-                          paid(*key, std::move(done));
-                        });
-}
-
-void KeyServiceImpl::encrypt(CallContext call, const TenantId& tenant,
-                             std::span<const ByteView> plaintexts, const EncryptionContext& context,
-                             Done<std::vector<Result<Bytes>>> done) {
-  if (auto checked = check_context(context); !checked) {
-    return done(std::unexpected(std::move(checked).error()));
-  }
-  const auto uses = plaintexts.size();
-  parts_.metrics.encryptions.Increment(static_cast<double>(uses));
-  if (const auto key = encryption_keys_.find(tenant); key && key->budget->take(uses)) {
-    return done(seal_all(*key, tenant, context, plaintexts));
-  }
-  with_encryption_key<std::vector<Result<Bytes>>>(
-      call, tenant, uses, std::move(done), [tenant, plaintexts, &context](const auto& key) {
-        return seal_all(key, tenant, context, plaintexts);
-      });
-}
-
-void KeyServiceImpl::data_key(CallContext call, const TenantId& tenant,
-                              const EncryptionContext& context, Done<SealedDataKey> done) {
-  if (auto checked = check_context(context); !checked) {
-    return done(std::unexpected(std::move(checked).error()));
-  }
-  auto use = [this, tenant, &context](const EncryptionKey& key) {
-    SealedDataKey made{.plaintext = SecretBytes::random(aes_key_bytes)};
-    made.ciphertext =
-        seal(key, additional_data(tenant, key.version, context), made.plaintext.expose());
-    parts_.metrics.encryptions.Increment();
-    return made;
-  };
-  if (const auto key = encryption_keys_.find(tenant); key && key->budget->take(1)) {
-    return done(use(*key));
-  }
-  with_encryption_key<SealedDataKey>(call, tenant, 1, std::move(done), use);
-}
-
-// One call of decrypt: the keys its ciphertexts name are fetched one after another, then all of
-// them are opened.
-struct KeyServiceImpl::Decryption {
-  CallContext call;
-  TenantId tenant;
-  std::span<const ByteView> ciphertexts;
-  const EncryptionContext& context;
-  Done<std::vector<Result<WipedBytes>>> done;
-  std::vector<std::pair<std::uint32_t, Result<EncryptionKeyPointer>>> keys = {};
-
-  const Result<EncryptionKeyPointer>* key(std::uint32_t version) const {
-    const auto found =
-        std::ranges::find(keys, version, [](const auto& item) { return item.first; });
-    return found == keys.end() ? nullptr : &found->second;
-  }
-
-  // The first version that is named and not fetched yet.
-  std::optional<std::uint32_t> missing() const {
-    for (const auto ciphertext : ciphertexts) {
-      const auto version = sealed_version(ciphertext);
-      if (version && key(*version) == nullptr) return *version;
-    }
-    return std::nullopt;
-  }
-
-  Result<WipedBytes> open(ByteView ciphertext) const {
-    const auto version = TRY(sealed_version(ciphertext));
-    const auto& found = *key(version);
-    if (!found) return std::unexpected(found.error());
-    return unseal(**found, additional_data(tenant, version, context), ciphertext);
-  }
-};
-
-void KeyServiceImpl::decrypt(CallContext call, const TenantId& tenant,
-                             std::span<const ByteView> ciphertexts,
-                             const EncryptionContext& context,
-                             Done<std::vector<Result<WipedBytes>>> done) {
-  if (auto checked = check_context(context); !checked) {
-    return done(std::unexpected(std::move(checked).error()));
-  }
-  decrypt_next(std::make_shared<Decryption>(
-      Decryption{std::move(call), tenant, ciphertexts, context, std::move(done)}));
-}
-
-void KeyServiceImpl::decrypt_next(std::shared_ptr<Decryption> job) {
-  while (const auto version = job->missing()) {
-    // Most ciphertexts are of the active version, which is cached under 0.
-    auto key = encryption_keys_.find(job->tenant);
-    if (!key || key->version != *version) key = encryption_keys_.find(job->tenant, *version);
-    if (key) {
-      job->keys.emplace_back(*version, std::move(key));
-      continue;
-    }
-    encryption_keys_.load(job->call, job->tenant, *version,
-                          [this, job, version = *version](Result<EncryptionKeyPointer> loaded) {
-                            const bool item_error =
-                                loaded || loaded.error().code == ErrorCode::key_not_found;
-                            if (!item_error)
-                              return job->done(std::unexpected(std::move(loaded).error()));
-                            job->keys.emplace_back(version, std::move(loaded));
-                            decrypt_next(job);
-                          });
-    return;
-  }
-  std::vector<Result<WipedBytes>> results;
-  results.reserve(job->ciphertexts.size());
-  for (const auto ciphertext : job->ciphertexts) {
-    results.push_back(job->open(ciphertext));
-    (results.back() ? parts_.metrics.decryptions_success : parts_.metrics.decryptions_failure)
-        .Increment();
-  }
-  job->done(std::move(results));
 }
 
 }  // namespace betrace::kms

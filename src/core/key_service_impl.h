@@ -6,6 +6,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +22,7 @@
 #include "base/executor.h"
 #include "core/cached_keys.h"
 #include "core/key_cache.h"
+#include "core/key_factory.h"
 #include "core/key_opener.h"
 #include "core/nonce_budget.h"
 #include "core/service_key.h"
@@ -44,6 +47,16 @@ struct KeyServiceOptions {
   NonceLimits nonces;
 };
 
+// New versions of a tenant's keys, made and not stored yet.
+struct TenantRotation {
+  struct Replacement {
+    KeyRecord old_key, new_key;
+  };
+  TenantId tenant;
+  std::vector<Replacement> keys;
+  Commit commit() const;
+};
+
 class KeyServiceImpl final : public KeyService {
  public:
   KeyServiceImpl(KeyServiceParts parts, KeyServiceOptions options);
@@ -58,8 +71,9 @@ class KeyServiceImpl final : public KeyService {
   void encrypt(CallContext call, const TenantId& tenant, std::span<const ByteView> plaintexts,
                const EncryptionContext& context, Done<std::vector<Result<Bytes>>> done) override;
   void decrypt(CallContext call, const TenantId& tenant, std::span<const ByteView> ciphertexts,
-               const EncryptionContext& context,
-               Done<std::vector<Result<WipedBytes>>> done) override;
+               const DecryptOptions& options, Done<std::vector<Result<WipedBytes>>> done) override;
+  void rewrap(CallContext call, const TenantId& tenant, std::span<const ByteView> ciphertexts,
+              const DecryptOptions& options, Done<std::vector<Result<Bytes>>> done) override;
   void data_key(CallContext call, const TenantId& tenant, const EncryptionContext& context,
                 Done<SealedDataKey> done) override;
   void rotate(CallContext call, TenantId tenant, Done<std::vector<KeyRecord>> done) override;
@@ -68,10 +82,37 @@ class KeyServiceImpl final : public KeyService {
   void retrieve_signing_key(CallContext call, const TenantId& tenant, Done<bool> done) override;
   CacheReport cache_report() const override;
 
+  // For those who change keys. Each blocks on store and provider.
+  using Due = std::function<bool(const KeyRecord&)>;
+  // Successors of the tenant's active keys that are `due`. Errors: as rotate().
+  Result<TenantRotation> prepare_rotation(const CallContext& call, const TenantId& tenant,
+                                          const Due& due);
+  // After its commit: drops the old keys from the caches, counts, and says so in the log.
+  void finish_rotation(const TenantRotation& rotation);
+  KeyFactory& factory() { return factory_; }
+  ServiceKey& service_key() { return service_key_; }
+  std::shared_ptr<const EncryptionKey> peek_encryption_key(const TenantId& tenant) const {
+    return encryption_keys_.peek(tenant);
+  }
+  // A ciphertext of the tenant's active key, and whether one can be opened, past all caches; both
+  // block. open_probe() errors: as decrypt(), and permission_denied is none of them.
+  Result<Bytes> seal_probe(const CallContext& call, const TenantId& tenant);
+  Status open_probe(const CallContext& call, const TenantId& tenant, ByteView ciphertext);
+  void evict(const TenantId& tenant);
+  // As evict(), and what is being computed with the tenant's keys will not be answered: from now on
+  // they are neither used nor have been.
+  void withdraw(const TenantId& tenant);
+  // Cached secrets are not used from then on.
+  void set_usable_until(std::chrono::steady_clock::time_point time);
+
   // Housekeeping, each blocking on the store at most.
-  Status follow_changes();   // drops what was changed; not for two threads at once
-  Status write_activity();   // which tenants were used since the last time
-  Status refresh_metrics();  // the oldest active key
+  struct Followed {
+    std::uint64_t generation = 0;  // all changes up to it are applied
+    bool dropped = false;          // some were of others
+  };
+  Result<Followed> follow_changes();  // not for two threads at once
+  Status write_activity();            // which tenants were used since the last time
+  Status refresh_metrics();           // the oldest active key
   void sweep_caches();
   // Loads the most recently active tenants' keys; answers how many tenants.
   Result<std::size_t> warm(std::size_t tenants_max);
@@ -80,6 +121,10 @@ class KeyServiceImpl final : public KeyService {
   using SigningKeyPointer = std::shared_ptr<const SigningKey>;
   using EncryptionKeyPointer = std::shared_ptr<const EncryptionKey>;
   using PublicKeysPointer = std::shared_ptr<const PublicKeySet>;
+  using FoundSigningKey = KeyCache<SigningKey>::Found;
+  using FoundEncryptionKey = KeyCache<EncryptionKey>::Found;
+  using FoundPublicKeys = KeyCache<PublicKeySet>::Found;
+  struct Signing;
   struct Decryption;
 
   void load_signing_key(const CallContext& call, const CacheKey& key, Done<SigningKeyPointer> done);
@@ -90,27 +135,36 @@ class KeyServiceImpl final : public KeyService {
   void load_secret(Done<T> done, Find find, Open open);
   Result<PublicKeysPointer> read_public_keys(const CallContext& call, const TenantId& tenant);
 
+  // Whether what was computed since `begun` may be answered: nothing was evicted meanwhile, and the
+  // store has been in reach.
+  enum class Outcome : std::uint8_t { good, overtaken, cut_off };
+  Outcome outcome_since(std::uint64_t begun) const;
+  static std::unexpected<Error> cut_off();
+
+  void sign_with_cached_key(std::shared_ptr<Signing> job);
   template <class T, class Use>
   void with_encryption_key(const CallContext& call, const TenantId& tenant, std::uint64_t uses,
-                           Done<T> done, Use use);
+                           Done<T> done, Use use, int attempts_left = 3);
   void decrypt_next(std::shared_ptr<Decryption> job);
 
   Result<TenantDescription> create_now(const CallContext& call, const TenantId& tenant);
   Result<TenantDescription> describe_now(const CallContext& call, const TenantId& tenant);
   Result<std::vector<KeyRecord>> rotate_now(const CallContext& call, const TenantId& tenant,
-                                            std::span<const KeyType> types);
-  Result<KeyRecord> make_key(const CallContext& call, const TenantId& tenant, KeyType type,
-                             std::uint32_t version);
+                                            const Due& due);
   void rotate_spent_key(const TenantId& tenant);
-  void evict(const TenantId& tenant);
 
   const KeyServiceParts parts_;
   const KeyServiceOptions options_;
   ServiceKey service_key_;
+  KeyFactory factory_;
   NonceLedger nonces_;
   KeyCache<SigningKey> private_keys_;
   KeyCache<PublicKeySet> public_keys_;
   KeyCache<EncryptionKey> encryption_keys_;
+
+  std::atomic<std::uint64_t> evictions_{0};
+  std::atomic<std::chrono::steady_clock::rep> usable_until_{
+      std::numeric_limits<std::chrono::steady_clock::rep>::max()};
 
   std::optional<std::uint64_t> generation_;  // touched by follow_changes() alone
   std::mutex activity_mutex_;

@@ -5,6 +5,7 @@
 #include "base/try.h"
 #include "core/key_service_impl.h"
 #include "core/run_on.h"
+#include "core/succession.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -28,10 +29,14 @@ Done<T> timed(const Clock& clock, prometheus::Histogram& histogram, Done<T> done
 Result<KeyRecord> find_key(KeyStore& store, const CallContext& call, const CacheKey& key,
                            KeyType type) {
   const auto tenant = TenantId::from_store(key.tenant);
-  auto record = key.version == 0 ? store.find_active_key(call, tenant, type)
-                                 : store.find_key(call, tenant, type, key.version);
-  if (record && record->state == KeyState::destroyed) {
-    return fail(ErrorCode::destroyed, "the key was destroyed");
+  if (key.version == 0) return store.find_active_key(call, tenant, type);
+  if (TRY(store.find_tenant(call, tenant)).destroyed) {
+    return fail(ErrorCode::destroyed, "tenant '" + key.tenant + "' was destroyed");
+  }
+  auto record = store.find_key(call, tenant, type, key.version);
+  if (record && (record->state == KeyState::destroyed || record->secret_destroyed_at)) {
+    return fail(ErrorCode::destroyed, "version " + std::to_string(key.version) + " of the " +
+                                          std::string(to_string(type)) + " key was destroyed");
   }
   return record;
 }
@@ -42,6 +47,7 @@ KeyServiceImpl::KeyServiceImpl(KeyServiceParts parts, KeyServiceOptions options)
     : parts_(parts),
       options_(options),
       service_key_(parts_.store, parts_.opener, parts_.clock),
+      factory_(parts_.opener, service_key_, parts_.clock),
       private_keys_(options_.private_keys, parts_.clock,
                     [this](const CallContext& call, const CacheKey& key, auto done) {
                       load_signing_key(call, key, std::move(done));
@@ -105,20 +111,28 @@ void KeyServiceImpl::load_public_keys(const CallContext& call, const CacheKey& k
 auto KeyServiceImpl::read_public_keys(const CallContext& call, const TenantId& tenant)
     -> Result<PublicKeysPointer> {
   auto records = TRY(parts_.store.list_keys(call, tenant));
-  const auto service_key = TRY(service_key_.public_key(call));
-  auto set = std::make_shared<PublicKeySet>();
+  const auto [service_key_id, service_key] = TRY(service_key_.public_half(call));
+  auto set = std::make_shared<PublicKeySet>(service_key_id);
+  const KeyRecord* before = nullptr;
   for (const auto& record : records) {
     if (record.type != KeyType::signing) continue;
+    const auto* const predecessor = std::exchange(before, &record);
     PublicKey key{.id = record.id,
                   .version = record.version,
                   .state = record.state,
                   .created_at = record.created_at,
                   .state_changed_at = record.state_changed_at,
-                  .attestation = record.attestation};
+                  .reason = record.reason,
+                  .attestation = record.attestation,
+                  .succession = record.succession};
     const bool whole = record.public_key.size() == key.bytes.size();
     if (whole) std::ranges::copy(record.public_key, key.bytes.begin());
+    const bool follows = record.version == 1 ||
+                         (predecessor != nullptr && predecessor->version + 1 == record.version &&
+                          is_successor(service_key, *predecessor, record));
     // Nobody attests the service's own key: it is where trust begins.
-    const bool attested = whole && (tenant.is_service() || is_attested(service_key, record));
+    const bool attested =
+        whole && (tenant.is_service() || (follows && is_attested(service_key, record)));
     set->members.push_back({std::move(key), attested});
   }
   std::ranges::sort(set->members, std::ranges::greater(),
@@ -132,11 +146,20 @@ void KeyServiceImpl::evict(const TenantId& tenant) {
   encryption_keys_.evict(tenant);
 }
 
-Status KeyServiceImpl::follow_changes() {
+void KeyServiceImpl::withdraw(const TenantId& tenant) {
+  evict(tenant);
+  evictions_.fetch_add(1);
+}
+
+void KeyServiceImpl::set_usable_until(std::chrono::steady_clock::time_point time) {
+  usable_until_.store(time.time_since_epoch().count(), std::memory_order_release);
+}
+
+auto KeyServiceImpl::follow_changes() -> Result<Followed> {
   const auto call = CallContext::system("changes");
   if (!generation_) {
     generation_ = TRY(parts_.store.generation(call));
-    return {};
+    return Followed{.generation = *generation_};
   }
   const auto changes = TRY(parts_.store.changes_since(call, *generation_));
   if (changes.everything) {
@@ -151,8 +174,11 @@ Status KeyServiceImpl::follow_changes() {
     service_key_.evict();
     public_keys_.evict_everything();
   }
+  const bool dropped = changes.everything || !changes.tenants.empty();
+  // What others changed may have been a revocation.
+  if (dropped) evictions_.fetch_add(1);
   generation_ = changes.generation;
-  return {};
+  return Followed{.generation = *generation_, .dropped = dropped};
 }
 
 Status KeyServiceImpl::write_activity() {

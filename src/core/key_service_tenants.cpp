@@ -5,12 +5,52 @@
 #include "base/try.h"
 #include "core/key_service_impl.h"
 #include "core/run_on.h"
+#include "core/succession.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
 
 constexpr std::array both_types{KeyType::signing, KeyType::encryption};
+
+KeyRecord record_of(const PublicKey& key, const TenantId& tenant) {
+  return {.id = key.id,
+          .tenant = tenant,
+          .version = key.version,
+          .created_at = key.created_at,
+          .public_key = Bytes(key.bytes.begin(), key.bytes.end())};
+}
+
+// With envelopes for readers who have nothing but this list.
+Result<std::vector<PublicKey>> published(const PublicKeySet& set, const TenantId& tenant) {
+  std::vector<PublicKey> keys;
+  for (auto member = set.members.begin(); member != set.members.end(); ++member) {
+    auto key = member->key;
+    if (!member->attested) {
+      return fail(ErrorCode::corrupt, "the record of public key " + key.id.str() + " of tenant " +
+                                          tenant.str() +
+                                          " does not bear the service key's signature");
+    }
+    const auto record = record_of(key, tenant);
+    if (!tenant.is_service()) {
+      const EnvelopeSignature by_service{set.service_key, key.attestation};
+      key.attestation_envelope =
+          dsse_envelope(public_key_type, attested_json(record), {&by_service, 1});
+    }
+    if (key.succession && key.succession->kind != Succession::Kind::unvouched) {
+      const auto& before = std::next(member)->key;
+      std::vector<EnvelopeSignature> signatures{{set.service_key, key.succession->by_service}};
+      if (!key.succession->by_predecessor.empty()) {
+        signatures.push_back({before.id, key.succession->by_predecessor});
+      }
+      key.succession_envelope = dsse_envelope(
+          succession_type, succession_json(record_of(before, tenant), record, key.succession->kind),
+          signatures);
+    }
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
 
 spdlog::logger& rotation_log() {
   static auto& instance = logger(log_category::rotation);
@@ -27,15 +67,6 @@ void KeyServiceImpl::create_tenant(CallContext call, TenantId tenant,
                             });
 }
 
-Result<KeyRecord> KeyServiceImpl::make_key(const CallContext& call, const TenantId& tenant,
-                                           KeyType type, std::uint32_t version) {
-  auto made = TRY(parts_.opener.make(call, tenant, type, version, parts_.clock.now()));
-  if (type == KeyType::signing) {
-    made.record.attestation = attest(*TRY(service_key_.get(call)), made.record);
-  }
-  return std::move(made.record);
-}
-
 Result<TenantDescription> KeyServiceImpl::create_now(const CallContext& call,
                                                      const TenantId& tenant) {
   const auto existing = parts_.store.find_tenant(call, tenant);
@@ -48,7 +79,7 @@ Result<TenantDescription> KeyServiceImpl::create_now(const CallContext& call,
     return std::unexpected(existing.error());
   }
   TenantDescription made{.tenant = {.id = tenant, .created_at = parts_.clock.now()}};
-  for (const auto type : both_types) made.keys.push_back(TRY(make_key(call, tenant, type, 1)));
+  for (const auto type : both_types) made.keys.push_back(TRY(factory_.first(call, tenant, type)));
   const auto stored = parts_.store.create_tenant(call, made.tenant, made.keys);
   // Another caller may have been first.
   if (!stored && stored.error().code == ErrorCode::already_exists) {
@@ -85,34 +116,61 @@ void KeyServiceImpl::list_tenants(CallContext call, Page page,
                                     });
 }
 
+Commit TenantRotation::commit() const {
+  Commit commit;
+  for (const auto& [old_key, new_key] : keys) {
+    commit.emplace_back(change::Transition{.key = old_key.id,
+                                           .from = KeyState::active,
+                                           .to = KeyState::rotated,
+                                           .at = new_key.created_at});
+    commit.emplace_back(change::AddKey{new_key});
+  }
+  return commit;
+}
+
+Result<TenantRotation> KeyServiceImpl::prepare_rotation(const CallContext& call,
+                                                        const TenantId& tenant, const Due& due) {
+  TenantRotation rotation{.tenant = tenant, .keys = {}};
+  for (const auto type : both_types) {
+    auto key = TRY(parts_.store.find_active_key(call, tenant, type));
+    if (!due(key)) continue;
+    auto successor = TRY(factory_.successor(call, key, private_keys_.peek(tenant)));
+    rotation.keys.push_back({std::move(key), std::move(successor)});
+  }
+  return rotation;
+}
+
+void KeyServiceImpl::finish_rotation(const TenantRotation& rotation) {
+  evict(rotation.tenant);
+  parts_.metrics.tenants_rotated.Increment();
+  parts_.metrics.rotation_success.Increment(static_cast<double>(rotation.keys.size()));
+  for (const auto& [old_key, new_key] : rotation.keys) {
+    rotation_log().info("Rotated {} key for tenant {}: old={}, new={}", to_string(new_key.type),
+                        rotation.tenant.str(), old_key.id.str(), new_key.id.str());
+  }
+}
+
 void KeyServiceImpl::rotate(CallContext call, TenantId tenant, Done<std::vector<KeyRecord>> done) {
   run_on<std::vector<KeyRecord>>(parts_.provider_threads, std::move(done),
                                  [this, call = std::move(call), tenant = std::move(tenant)] {
-                                   return rotate_now(call, tenant, both_types);
+                                   return rotate_now(call, tenant,
+                                                     [](const KeyRecord&) { return true; });
                                  });
 }
 
 Result<std::vector<KeyRecord>> KeyServiceImpl::rotate_now(const CallContext& call,
-                                                          const TenantId& tenant,
-                                                          std::span<const KeyType> types) {
-  std::vector<KeyRecord> predecessors;
-  std::vector<KeyRecord> successors;
-  for (const auto type : types) {
-    predecessors.push_back(TRY(parts_.store.find_active_key(call, tenant, type)));
-    successors.push_back(TRY(make_key(call, tenant, type, predecessors.back().version + 1)));
-  }
-  TRY(parts_.store.rotate(call, successors));
-  evict(tenant);
-  parts_.metrics.tenants_rotated.Increment();
-  for (std::size_t i = 0; i < successors.size(); ++i) {
-    rotation_log().info("Rotated {} key for tenant {}: old={}, new={}",
-                        to_string(successors[i].type), tenant.str(), predecessors[i].id.str(),
-                        successors[i].id.str());
-    successors[i].wrappings.clear();
-  }
+                                                          const TenantId& tenant, const Due& due) {
+  const auto rotation = TRY(prepare_rotation(call, tenant, due));
+  TRY(parts_.store.commit(call, rotation.commit()));
+  finish_rotation(rotation);
   // A metric that lags is no reason to fail a rotation that has happened.
   if (const auto refreshed = refresh_metrics(); !refreshed) {
     rotation_log().debug("metrics not refreshed: {}", refreshed.error().message);
+  }
+  std::vector<KeyRecord> successors;
+  for (const auto& each : rotation.keys) {
+    successors.push_back(each.new_key);
+    successors.back().wrappings.clear();
   }
   return successors;
 }
@@ -127,8 +185,9 @@ void KeyServiceImpl::rotate_spent_key(const TenantId& tenant) {
     rotating_spent_.erase(tenant);
   };
   const bool posted = parts_.provider_threads.post([this, tenant, finished] {
-    constexpr std::array types{KeyType::encryption};
-    const auto rotated = rotate_now(CallContext::system("nonce-budget"), tenant, types);
+    const auto rotated =
+        rotate_now(CallContext::system("nonce-budget"), tenant,
+                   [](const KeyRecord& key) { return key.type == KeyType::encryption; });
     if (!rotated) {
       rotation_log().warn(
           "the encryption key of tenant {} has spent three quarters of its "
@@ -142,23 +201,11 @@ void KeyServiceImpl::rotate_spent_key(const TenantId& tenant) {
 
 void KeyServiceImpl::public_keys(CallContext call, const TenantId& tenant,
                                  Done<std::vector<PublicKey>> done) {
-  auto use = [tenant](const PublicKeySet& set) -> Result<std::vector<PublicKey>> {
-    std::vector<PublicKey> keys;
-    for (const auto& [key, attested] : set.members) {
-      if (!attested) {
-        return fail(ErrorCode::corrupt, "the record of public key " + key.id.str() + " of tenant " +
-                                            tenant.str() +
-                                            " does not bear the service key's signature");
-      }
-      keys.push_back(key);
-    }
-    return keys;
-  };
-  if (const auto keys = public_keys_.find(tenant)) return done(use(*keys));
+  if (const auto keys = public_keys_.find(tenant)) return done(published(*keys, tenant));
   public_keys_.load(call, tenant, 0,
-                    [use, done = std::move(done)](Result<PublicKeysPointer> keys) mutable {
+                    [tenant, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
                       if (!keys) return done(std::unexpected(std::move(keys).error()));
-                      done(use(**keys));
+                      done(published(**keys, tenant));
                     });
 }
 
@@ -166,7 +213,7 @@ void KeyServiceImpl::retrieve_signing_key(CallContext call, const TenantId& tena
                                           Done<bool> done) {
   if (private_keys_.find(tenant)) return done(true);
   private_keys_.load(call, tenant, 0,
-                     [done = std::move(done)](Result<SigningKeyPointer> key) mutable {
+                     [done = std::move(done)](Result<FoundSigningKey> key) mutable {
                        if (!key) return done(std::unexpected(std::move(key).error()));
                        done(false);
                      });

@@ -1,11 +1,5 @@
 #include "core/service_key.h"
 
-#include <algorithm>
-
-#include "base/canonical_json.h"
-#include "base/crypto.h"
-#include "base/encoding.h"
-
 namespace betrace::kms {
 namespace {
 
@@ -31,7 +25,7 @@ Result<std::shared_ptr<const SigningKey>> ServiceKey::get(const CallContext& cal
   if (!key) return key;
   const std::lock_guard lock(mutex_);
   key_ = *key;
-  public_key_ = record->public_key;
+  public_half_ = {.id = record->id, .bytes = std::move(record->public_key)};
   return key;
 }
 
@@ -44,10 +38,10 @@ Result<KeyRecord> ServiceKey::make(const CallContext& call) {
   return store_.find_active_key(call, TenantId::service(), KeyType::signing);
 }
 
-Result<Bytes> ServiceKey::public_key(const CallContext& call) {
+Result<ServiceKey::PublicHalf> ServiceKey::public_half(const CallContext& call) {
   {
     const std::lock_guard lock(mutex_);
-    if (!public_key_.empty()) return public_key_;
+    if (public_half_) return *public_half_;
   }
   auto record = store_.find_active_key(call, TenantId::service(), KeyType::signing);
   if (!record && is_absent(record.error())) {
@@ -56,42 +50,14 @@ Result<Bytes> ServiceKey::public_key(const CallContext& call) {
   }
   if (!record) return std::unexpected(std::move(record).error());
   const std::lock_guard lock(mutex_);
-  public_key_ = record->public_key;
-  return public_key_;
+  public_half_ = {.id = record->id, .bytes = std::move(record->public_key)};
+  return *public_half_;
 }
 
 void ServiceKey::evict() {
   const std::lock_guard lock(mutex_);
   key_.reset();
-  public_key_.clear();
-}
-
-Bytes attested_bytes(const KeyRecord& record) {
-  const EncryptionContext members{
-      {"algorithm", "Ed25519"},
-      {"createdAt", std::to_string(record.created_at.time_since_epoch().count())},
-      {"keyId", record.id.str()},
-      {"publicKey", base64_encode(record.public_key)},
-      {"tenantId", record.tenant.str()},
-      {"version", std::to_string(record.version)},
-  };
-  return dsse_encode("application/vnd.betrace.public-key.v1+json",
-                     as_bytes(canonical_json(members)));
-}
-
-Bytes attest(const SigningKey& service_key, const KeyRecord& record) {
-  const auto bytes = attested_bytes(record);
-  SignJob job{.key = &service_key.secret, .payload = bytes};
-  sodium_signer().sign({&job, 1});
-  return {job.signature.begin(), job.signature.end()};
-}
-
-bool is_attested(ByteView service_public_key, const KeyRecord& record) {
-  const auto bytes = attested_bytes(record);
-  VerifyJob job{
-      .public_key = service_public_key, .payload = bytes, .signature = record.attestation};
-  sodium_signer().verify({&job, 1});
-  return job.valid;
+  public_half_.reset();
 }
 
 }  // namespace betrace::kms

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "betrace/kms/clock.h"
 #include "betrace/kms/key_store.h"
@@ -21,8 +22,12 @@ class ServiceKey {
 
   // The signing key, made and stored when there is none yet.
   Result<std::shared_ptr<const SigningKey>> get(const CallContext& call);
-  // Its public half, 32 bytes. Errors: key_not_found before the first tenant.
-  Result<Bytes> public_key(const CallContext& call);
+  struct PublicHalf {
+    KeyId id;
+    Bytes bytes;  // 32
+  };
+  // Errors: key_not_found before the first tenant.
+  Result<PublicHalf> public_half(const CallContext& call);
   // Forgets what it read, after the store said that the service's keys changed.
   void evict();
 
@@ -35,13 +40,7 @@ class ServiceKey {
   std::mutex making_;  // held while loading or making: one at a time
   std::mutex mutex_;   // of the members below
   std::shared_ptr<const SigningKey> key_;
-  Bytes public_key_;
+  std::optional<PublicHalf> public_half_;
 };
-
-// What the service key signs about a tenant's public key: DSSE pre-authentication encoding of type
-// application/vnd.betrace.public-key.v1+json over RFC 8785 JSON of the record.
-Bytes attested_bytes(const KeyRecord& record);
-Bytes attest(const SigningKey& service_key, const KeyRecord& record);
-bool is_attested(ByteView service_public_key, const KeyRecord& record);
 
 }  // namespace betrace::kms

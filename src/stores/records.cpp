@@ -67,16 +67,25 @@ Status check_service_key(const KeyRecord& key) {
               fmt::format("a key of tenant '{}' is no key of the service", key.tenant.str()));
 }
 
-Status check_successors(std::span<const KeyRecord> successors) {
-  for (const auto& key : successors) {
-    if (key.state != KeyState::active || key.version < 2) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("a successor is active and of version 2 or later; that of tenant "
-                              "'{}' is {} and of version {}",
-                              key.tenant.str(), to_string(key.state), key.version));
-    }
+Status check_added_key(const KeyRecord& key) {
+  TRY(check_distinct_wrappings(key));
+  const bool follows = key.type == KeyType::signing && key.version > 1;
+  if (follows == key.succession.has_value()) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{} key {} of version {} {} a succession", to_string(key.type),
+                          key.id.str(), key.version, follows ? "needs" : "cannot have"));
+}
+
+std::string_view succession_name(Succession::Kind kind) {
+  switch (kind) {
+    case Succession::Kind::rotation:
+      return "rotation";
+    case Succession::Kind::compromise:
+      return "compromise";
+    case Succession::Kind::unvouched:
+      return "unsigned";
   }
-  return check_distinct(successors);
+  std::unreachable();
 }
 
 std::unexpected<Error> tenant_not_found(const TenantId& tenant) {
@@ -119,6 +128,36 @@ std::unexpected<Error> not_the_active_version(const KeyRecord& successor) {
       fmt::format("version {} of the {} key of tenant '{}' is not the active one: another "
                   "rotation was first",
                   successor.version - 1, to_string(successor.type), successor.tenant.str()));
+}
+
+std::unexpected<Error> never_active_again(const KeyId& id) {
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("key {} cannot become active: only a new version is", id.str()));
+}
+
+std::unexpected<Error> wrapping_exists(const KeyId& id, const Wrapping& wrapping) {
+  return fail(ErrorCode::already_exists,
+              fmt::format("key {} has a wrapping by {} under {} already", id.str(),
+                          wrapping.provider, wrapping.master_key_id));
+}
+
+std::unexpected<Error> last_wrapping(const KeyId& id) {
+  return fail(
+      ErrorCode::conflict,
+      fmt::format("key {} has no other wrapping: removing this one would lose it", id.str()));
+}
+
+std::unexpected<Error> secret_is_gone(const KeyId& id) {
+  return fail(ErrorCode::conflict, fmt::format("the secret of key {} was destroyed", id.str()));
+}
+
+std::unexpected<Error> lease_taken(std::string_view lease, std::string_view node) {
+  return fail(ErrorCode::conflict, fmt::format("the lease '{}' is held by {}", lease, node));
+}
+
+std::unexpected<Error> lease_lost(std::string_view lease) {
+  return fail(ErrorCode::conflict,
+              fmt::format("the lease '{}' was lost: it ran out or another daemon took it", lease));
 }
 
 std::unexpected<Error> not_in_state(const KeyId& id, KeyState expected, KeyState actual) {

@@ -16,8 +16,9 @@ namespace betrace::kms {
 // active. Errors: invalid_argument.
 Status check_new_tenant(const TenantRecord& tenant, std::span<const KeyRecord> keys);
 Status check_service_key(const KeyRecord& key);
-// Active, version 2 or later, at most one of a tenant and type. Errors: invalid_argument.
-Status check_successors(std::span<const KeyRecord> successors);
+// A signing key that follows another says how. Errors: invalid_argument.
+Status check_added_key(const KeyRecord& key);
+std::string_view succession_name(Succession::Kind kind);
 
 std::unexpected<Error> tenant_not_found(const TenantId& tenant);
 std::unexpected<Error> tenant_exists(const TenantId& tenant);
@@ -27,6 +28,12 @@ std::unexpected<Error> no_such_version(const TenantId& tenant, KeyType type, std
 std::unexpected<Error> no_such_key(const KeyId& id);
 std::unexpected<Error> key_exists(const KeyRecord& key);
 std::unexpected<Error> not_the_active_version(const KeyRecord& successor);
+std::unexpected<Error> never_active_again(const KeyId& id);
+std::unexpected<Error> wrapping_exists(const KeyId& id, const Wrapping& wrapping);
+std::unexpected<Error> last_wrapping(const KeyId& id);
+std::unexpected<Error> secret_is_gone(const KeyId& id);
+std::unexpected<Error> lease_taken(std::string_view lease, std::string_view node);
+std::unexpected<Error> lease_lost(std::string_view lease);
 std::unexpected<Error> not_in_state(const KeyId& id, KeyState expected, KeyState actual);
 
 struct CounterRequest {

@@ -1,11 +1,13 @@
 #include "stores/sqlite_key_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/try.h"
 #include "stores/records.h"
+#include "stores/sqlite_commit.h"
 #include "stores/sqlite_read.h"
 #include "stores/sqlite_write.h"
 
@@ -49,19 +51,13 @@ void ReaderPool::give_back(std::unique_ptr<SqliteDb> db) {
   returned_.notify_one();
 }
 
-template <class Read>
-auto ReaderPool::with(Read&& read) -> decltype(read(std::declval<SqliteDb&>())) {
-  auto db = TRY(take());
-  auto answer = read(*db);
-  give_back(std::move(db));
-  return answer;
-}
-
 SqliteKeyStore::SqliteKeyStore(SqliteDb db, const SqliteOptions& options)
     : path_(db.path()),
       skip_own_changes_(options.skip_own_changes),
       readers_(reader_options(db, options), options.readers),
-      writer_(std::move(db)) {}
+      writer_(std::move(db)),
+      coordination_(readers_, writer_,
+                    options.lease_clock ? options.lease_clock : machine_lease_time) {}
 
 std::string SqliteKeyStore::description() const { return fmt::format("SQLite at {}", path_); }
 
@@ -100,16 +96,91 @@ Result<std::vector<KeyRecord>> SqliteKeyStore::list_keys(const CallContext&,
   return readers_.with([&](SqliteDb& db) { return sqlite::list_keys(db, tenant); });
 }
 
-Status SqliteKeyStore::rotate(const CallContext&, std::span<const KeyRecord> successors) {
-  TRY(check_successors(successors));
-  return writer_.run([&](SqliteDb& db) { return sqlite::rotate(db, successors); });
+Status SqliteKeyStore::commit(const CallContext&, const Commit& commit) {
+  const auto now = coordination_.now();
+  return writer_.run([&](SqliteDb& db) { return sqlite::apply(db, commit, now); });
 }
 
-Status SqliteKeyStore::change_state(const CallContext&, const KeyId& key, KeyState from,
-                                    KeyState to, SystemTime at, std::string_view reason) {
-  const sqlite::StateChange change{.key = key, .from = from, .to = to, .at = at, .reason = reason};
-  return writer_.run([&](SqliteDb& db) { return sqlite::change_state(db, change); });
+// One job, so that all of them are durable together; each has a savepoint, as the job itself.
+std::vector<Status> SqliteKeyStore::commit_each(const CallContext&,
+                                                std::span<const Commit> commits) {
+  const auto now = coordination_.now();
+  std::vector<Status> outcomes(commits.size());
+  const auto together = writer_.run([&](SqliteDb& db) -> Status {
+    for (std::size_t i = 0; i < commits.size(); ++i) {
+      TRY(db.query("SAVEPOINT one").run());
+      outcomes[i] = sqlite::apply(db, commits[i], now);
+      if (!db.in_transaction()) return outcomes[i];
+      if (!outcomes[i]) TRY(db.query("ROLLBACK TO one").run());
+      TRY(db.query("RELEASE one").run());
+    }
+    return {};
+  });
+  if (!together) std::ranges::fill(outcomes, together);
+  return outcomes;
 }
+
+Result<std::vector<KeyRecord>> SqliteKeyStore::keys_created_before(const CallContext&,
+                                                                   SystemTime before,
+                                                                   const AgePlace& after,
+                                                                   std::size_t limit) {
+  return readers_.with(
+      [&](SqliteDb& db) { return sqlite::keys_created_before(db, before, after, limit); });
+}
+
+Result<std::uint64_t> SqliteKeyStore::count_tenants_with_keys_before(const CallContext&,
+                                                                     SystemTime before) {
+  return readers_.with(
+      [&](SqliteDb& db) { return sqlite::count_tenants_with_keys_before(db, before); });
+}
+
+Result<std::vector<Replacement>> SqliteKeyStore::replacements_between(const CallContext&,
+                                                                      SystemTime from,
+                                                                      SystemTime to,
+                                                                      std::size_t limit) {
+  return readers_.with(
+      [&](SqliteDb& db) { return sqlite::replacements_between(db, from, to, limit); });
+}
+
+Result<std::vector<KeyRecord>> SqliteKeyStore::retired_seeds(const CallContext&, SystemTime before,
+                                                             std::size_t limit) {
+  return readers_.with([&](SqliteDb& db) { return sqlite::retired_seeds(db, before, limit); });
+}
+
+Result<std::vector<KeyRecord>> SqliteKeyStore::keys_not_wrapped_by(const CallContext&,
+                                                                   std::string_view provider,
+                                                                   std::string_view master_key_id,
+                                                                   const KeyId& after,
+                                                                   std::size_t limit) {
+  return readers_.with([&](SqliteDb& db) {
+    return sqlite::keys_not_wrapped_by(db, provider, master_key_id, after, limit);
+  });
+}
+
+Result<std::vector<WrappingCount>> SqliteKeyStore::wrapping_counts(const CallContext&) {
+  return readers_.with([](SqliteDb& db) { return sqlite::wrapping_counts(db); });
+}
+
+Result<std::optional<std::string>> SqliteKeyStore::find_note(const CallContext&,
+                                                             std::string_view name) {
+  return readers_.with([&](SqliteDb& db) { return sqlite::find_note(db, name); });
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> SqliteKeyStore::list_notes(
+    const CallContext&, std::string_view prefix, std::string_view after, std::size_t limit) {
+  return readers_.with([&](SqliteDb& db) { return sqlite::list_notes(db, prefix, after, limit); });
+}
+
+// A checkpoint may be made by any connection, and must be made outside a transaction.
+Result<bool> SqliteKeyStore::scrub(const CallContext&) {
+  return readers_.with([](SqliteDb& db) -> Result<bool> {
+    auto row = db.query("PRAGMA wal_checkpoint(TRUNCATE)");
+    TRY(row.step());
+    return row.integer(0) == 0;
+  });
+}
+
+Coordination& SqliteKeyStore::coordination() { return coordination_; }
 
 // Asked often, and so the place to notice a file that was taken away: a reader would go on with the
 // old one for ever.
@@ -148,10 +219,6 @@ Result<std::uint64_t> SqliteKeyStore::reserve(const CallContext&, std::string_vi
 
 Result<StoreCounts> SqliteKeyStore::counts(const CallContext&) {
   return readers_.with([](SqliteDb& db) { return sqlite::counts(db); });
-}
-
-Result<bool> SqliteKeyStore::has_wrappings_by(const CallContext&, std::string_view provider) {
-  return readers_.with([&](SqliteDb& db) { return sqlite::has_wrappings_by(db, provider); });
 }
 
 }  // namespace betrace::kms

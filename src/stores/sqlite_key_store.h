@@ -2,39 +2,18 @@
 // sqlite_write.h.
 #pragma once
 
-#include <condition_variable>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "betrace/kms/key_store.h"
 
+#include "stores/reader_pool.h"
+#include "stores/sqlite_coordination.h"
 #include "stores/sqlite_db.h"
 #include "stores/sqlite_store.h"
 #include "stores/writer.h"
 
 namespace betrace::kms {
-
-// Connections for reading, opened when they are first needed. Thread-safe.
-class ReaderPool {
- public:
-  ReaderPool(SqliteDb::Options options, std::size_t size);
-  // Calls `read` with a connection of its own; waits while all are taken.
-  template <class Read>
-  auto with(Read&& read) -> decltype(read(std::declval<SqliteDb&>()));
-
- private:
-  Result<std::unique_ptr<SqliteDb>> take();
-  void give_back(std::unique_ptr<SqliteDb> db);
-
-  const SqliteDb::Options options_;
-  const std::size_t size_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  std::vector<std::unique_ptr<SqliteDb>> idle_;
-  std::size_t open_ = 0;
-};
 
 class SqliteKeyStore final : public KeyStore {
  public:
@@ -54,9 +33,31 @@ class SqliteKeyStore final : public KeyStore {
                              std::uint32_t version) override;
   Result<std::vector<KeyRecord>> list_keys(const CallContext& call,
                                            const TenantId& tenant) override;
-  Status rotate(const CallContext& call, std::span<const KeyRecord> successors) override;
-  Status change_state(const CallContext& call, const KeyId& key, KeyState from, KeyState to,
-                      SystemTime at, std::string_view reason) override;
+  Status commit(const CallContext& call, const Commit& commit) override;
+  std::vector<Status> commit_each(const CallContext& call,
+                                  std::span<const Commit> commits) override;
+  Result<std::vector<KeyRecord>> keys_created_before(const CallContext& call, SystemTime before,
+                                                     const AgePlace& after,
+                                                     std::size_t limit) override;
+  Result<std::uint64_t> count_tenants_with_keys_before(const CallContext& call,
+                                                       SystemTime before) override;
+  Result<std::vector<Replacement>> replacements_between(const CallContext& call, SystemTime from,
+                                                        SystemTime to, std::size_t limit) override;
+  Result<std::vector<KeyRecord>> retired_seeds(const CallContext& call, SystemTime before,
+                                               std::size_t limit) override;
+  Result<std::vector<KeyRecord>> keys_not_wrapped_by(const CallContext& call,
+                                                     std::string_view provider,
+                                                     std::string_view master_key_id,
+                                                     const KeyId& after,
+                                                     std::size_t limit) override;
+  Result<std::vector<WrappingCount>> wrapping_counts(const CallContext& call) override;
+  Result<std::optional<std::string>> find_note(const CallContext& call,
+                                               std::string_view name) override;
+  Result<std::vector<std::pair<std::string, std::string>>> list_notes(const CallContext& call,
+                                                                      std::string_view prefix,
+                                                                      std::string_view after,
+                                                                      std::size_t limit) override;
+  Result<bool> scrub(const CallContext& call) override;
   Result<Changes> changes_since(const CallContext& call, std::uint64_t generation) override;
   Result<std::uint64_t> generation(const CallContext& call) override;
   Status touch(const CallContext& call,
@@ -66,7 +67,7 @@ class SqliteKeyStore final : public KeyStore {
   Result<std::uint64_t> reserve(const CallContext& call, std::string_view counter,
                                 std::uint64_t count, std::uint64_t limit) override;
   Result<StoreCounts> counts(const CallContext& call) override;
-  Result<bool> has_wrappings_by(const CallContext& call, std::string_view provider) override;
+  Coordination& coordination() override;
 
   // Transactions committed by this store: each has cost one fsync, however many calls it served.
   std::uint64_t commits() const { return writer_.commits(); }
@@ -76,6 +77,7 @@ class SqliteKeyStore final : public KeyStore {
   const bool skip_own_changes_;
   ReaderPool readers_;
   Writer writer_;
+  SqliteCoordination coordination_;
 };
 
 }  // namespace betrace::kms

@@ -12,7 +12,8 @@
 
 #define KEY_COLUMNS                                                                              \
   "k.id, k.type, k.version, k.state, k.created_at, k.state_changed_at, k.reason, k.public_key, " \
-  "k.attestation"
+  "k.attestation, k.succession, k.succession_by_predecessor, k.succession_by_service, "          \
+  "k.secret_destroyed_at"
 
 namespace betrace::kms::sqlite {
 namespace {
@@ -28,6 +29,10 @@ enum Column : int {
   column_reason,
   column_public_key,
   column_attestation,
+  column_succession,
+  column_by_predecessor,
+  column_by_service,
+  column_secret_destroyed_at,
   column_provider,
   column_master_key_id,
   column_blob,
@@ -41,6 +46,16 @@ std::unexpected<Error> damaged(const TenantId& tenant, std::string_view what) {
 }
 
 Bytes copy(std::span<const std::uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+
+std::optional<Succession> read_succession(const Query& row) {
+  if (row.is_null(column_succession)) return std::nullopt;
+  const auto text = row.text(column_succession);
+  return Succession{.kind = text == "rotation"     ? Succession::Kind::rotation
+                            : text == "compromise" ? Succession::Kind::compromise
+                                                   : Succession::Kind::unvouched,
+                    .by_predecessor = copy(row.blob(column_by_predecessor)),
+                    .by_service = copy(row.blob(column_by_service))};
+}
 
 Result<KeyRecord> read_key(const Query& row, const TenantId& tenant) {
   std::array<std::uint8_t, 16> id{};
@@ -66,6 +81,8 @@ Result<KeyRecord> read_key(const Query& row, const TenantId& tenant) {
                    .reason = std::string(row.text(column_reason)),
                    .public_key = copy(row.blob(column_public_key)),
                    .attestation = copy(row.blob(column_attestation)),
+                   .succession = read_succession(row),
+                   .secret_destroyed_at = row.maybe_time(column_secret_destroyed_at),
                    .wrappings = {}};
 }
 
@@ -205,10 +222,126 @@ Result<StoreCounts> counts(SqliteDb& db) {
                      .oldest_active_key = row.maybe_time(1)};
 }
 
-Result<bool> has_wrappings_by(SqliteDb& db, std::string_view provider) {
-  auto row =
-      db.query("SELECT 1 FROM totals WHERE name = 'wrappings:' || ?1 AND value > 0", provider);
-  return row.step();
+Result<std::vector<KeyRecord>> keys_created_before(SqliteDb& db, SystemTime before,
+                                                   const AgePlace& after, std::size_t limit) {
+  std::vector<KeyRecord> keys;
+  auto rows =
+      db.query("SELECT " KEY_COLUMNS
+               ", k.tenant FROM keys k INDEXED BY keys_by_age"
+               " WHERE k.state = 'active' AND k.tenant <> '@service' AND k.tenant_destroyed = 0"
+               " AND k.created_at < ?1 AND (k.created_at, k.tenant, k.type) > (?2, ?3, ?4)"
+               " ORDER BY k.created_at, k.tenant, k.type LIMIT ?5",
+               before, after.created_at, after.tenant, to_string(after.type), sql_limit(limit));
+  while (TRY(rows.step())) {
+    const auto tenant = TenantId::from_store(std::string(rows.text(column_provider)));
+    keys.push_back(TRY(read_key(rows, tenant)));
+  }
+  return keys;
+}
+
+Result<std::uint64_t> count_tenants_with_keys_before(SqliteDb& db, SystemTime before) {
+  auto row = db.query(
+      "SELECT count(DISTINCT tenant) FROM keys INDEXED BY keys_by_age WHERE state = 'active'"
+      " AND tenant <> '@service' AND tenant_destroyed = 0 AND created_at < ?1",
+      before);
+  TRY(row.step());
+  return static_cast<std::uint64_t>(row.integer(0));
+}
+
+Result<std::vector<Replacement>> replacements_between(SqliteDb& db, SystemTime from, SystemTime to,
+                                                      std::size_t limit) {
+  std::vector<Replacement> replaced;
+  auto rows = db.query(
+      "SELECT " KEY_COLUMNS
+      ", k.tenant, p.id FROM keys k INDEXED BY keys_successors"
+      " JOIN keys p ON p.tenant = k.tenant AND p.type = k.type AND p.version = k.version - 1"
+      " WHERE k.version > 1 AND k.created_at >= ?1 AND k.created_at < ?2"
+      " ORDER BY k.created_at, k.tenant, k.type LIMIT ?3",
+      from, to, sql_limit(limit));
+  while (TRY(rows.step())) {
+    const auto tenant = TenantId::from_store(std::string(rows.text(column_provider)));
+    Replacement each{.predecessor = {}, .successor = TRY(read_key(rows, tenant))};
+    std::array<std::uint8_t, 16> id{};
+    const auto bytes = rows.blob(column_master_key_id);
+    if (bytes.size() != id.size()) return damaged(tenant, "id is not 16 bytes");
+    std::ranges::copy(bytes, id.begin());
+    each.predecessor = KeyId(id);
+    replaced.push_back(std::move(each));
+  }
+  return replaced;
+}
+
+Result<std::vector<KeyRecord>> retired_seeds(SqliteDb& db, SystemTime before, std::size_t limit) {
+  std::vector<KeyRecord> keys;
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       ", k.tenant FROM keys k INDEXED BY keys_retired_seeds"
+                       " WHERE k.type = 'signing' AND k.state = 'rotated'"
+                       " AND k.secret_destroyed_at IS NULL AND k.state_changed_at < ?1"
+                       " ORDER BY k.state_changed_at, k.tenant LIMIT ?2",
+                       before, sql_limit(limit));
+  while (TRY(rows.step())) {
+    const auto tenant = TenantId::from_store(std::string(rows.text(column_provider)));
+    keys.push_back(TRY(read_key(rows, tenant)));
+  }
+  return keys;
+}
+
+Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::string_view provider,
+                                                   std::string_view master_key_id,
+                                                   const KeyId& after, std::size_t limit) {
+  std::vector<KeyRecord> keys;
+  auto rows = db.query("SELECT " KEY_COLUMNS
+                       ", w.provider, w.master_key_id, w.blob, k.tenant"
+                       " FROM wrappings w JOIN keys k ON k.id = w.key_id"
+                       " WHERE w.key_id > ?1 AND NOT EXISTS (SELECT 1 FROM wrappings o WHERE"
+                       " o.key_id = w.key_id AND o.provider = ?2 AND o.master_key_id = ?3)"
+                       " ORDER BY w.key_id",
+                       after, provider, master_key_id);
+  bool more = TRY(rows.step());
+  while (more && keys.size() < limit) {
+    const auto tenant = TenantId::from_store(std::string(rows.text(column_tenant_destroyed)));
+    auto key = TRY(read_key(rows, tenant));
+    do {
+      key.wrappings.push_back({.provider = std::string(rows.text(column_provider)),
+                               .master_key_id = std::string(rows.text(column_master_key_id)),
+                               .blob = copy(rows.blob(column_blob))});
+      more = TRY(rows.step());
+    } while (more && std::ranges::equal(rows.blob(column_id), key.id.bytes()));
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+Result<std::vector<WrappingCount>> wrapping_counts(SqliteDb& db) {
+  std::vector<WrappingCount> counts;
+  auto rows = db.query(
+      "SELECT provider, master_key_id, value FROM wrapping_totals WHERE value > 0"
+      " ORDER BY provider, master_key_id");
+  while (TRY(rows.step())) {
+    counts.push_back({.provider = std::string(rows.text(0)),
+                      .master_key_id = std::string(rows.text(1)),
+                      .keys = static_cast<std::uint64_t>(rows.integer(2))});
+  }
+  return counts;
+}
+
+Result<std::optional<std::string>> find_note(SqliteDb& db, std::string_view name) {
+  auto row = db.query("SELECT text FROM notes WHERE name = ?1", name);
+  if (!TRY(row.step())) return std::nullopt;
+  return std::string(row.text(0));
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> list_notes(SqliteDb& db,
+                                                                    std::string_view prefix,
+                                                                    std::string_view after,
+                                                                    std::size_t limit) {
+  std::vector<std::pair<std::string, std::string>> notes;
+  auto rows = db.query(
+      "SELECT name, text FROM notes WHERE name >= ?1 AND name > ?2 AND"
+      " substr(name, 1, length(?1)) = ?1 ORDER BY name LIMIT ?3",
+      prefix, after, sql_limit(limit));
+  while (TRY(rows.step())) notes.emplace_back(rows.text(0), rows.text(1));
+  return notes;
 }
 
 }  // namespace betrace::kms::sqlite

@@ -20,6 +20,20 @@ Result<Changes> changes_since(SqliteDb& db, std::uint64_t generation, const OwnW
 Result<std::uint64_t> generation(SqliteDb& db);
 Result<std::vector<TenantId>> recently_active(SqliteDb& db, std::size_t limit);
 Result<StoreCounts> counts(SqliteDb& db);
-Result<bool> has_wrappings_by(SqliteDb& db, std::string_view provider);
+Result<std::vector<KeyRecord>> keys_created_before(SqliteDb& db, SystemTime before,
+                                                   const AgePlace& after, std::size_t limit);
+Result<std::uint64_t> count_tenants_with_keys_before(SqliteDb& db, SystemTime before);
+Result<std::vector<Replacement>> replacements_between(SqliteDb& db, SystemTime from, SystemTime to,
+                                                      std::size_t limit);
+Result<std::vector<KeyRecord>> retired_seeds(SqliteDb& db, SystemTime before, std::size_t limit);
+Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::string_view provider,
+                                                   std::string_view master_key_id,
+                                                   const KeyId& after, std::size_t limit);
+Result<std::vector<WrappingCount>> wrapping_counts(SqliteDb& db);
+Result<std::optional<std::string>> find_note(SqliteDb& db, std::string_view name);
+Result<std::vector<std::pair<std::string, std::string>>> list_notes(SqliteDb& db,
+                                                                    std::string_view prefix,
+                                                                    std::string_view after,
+                                                                    std::size_t limit);
 
 }  // namespace betrace::kms::sqlite

@@ -11,6 +11,8 @@
 
 #include "betrace/kms/key_store.h"
 
+#include "stores/lease_clock.h"
+
 namespace betrace::kms {
 
 struct SqliteOptions {
@@ -20,6 +22,8 @@ struct SqliteOptions {
   std::size_t readers = 4;
   // Whether changes_since() leaves out what this store wrote itself.
   bool skip_own_changes = false;
+  // The time of leases; the machine's when empty.
+  LeaseClock lease_clock = {};
   // The file grows to this many pages of 4 KiB at most; 0 is SQLite's own limit.
   std::uint32_t pages_max = 0;
 };

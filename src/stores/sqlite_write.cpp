@@ -7,23 +7,6 @@
 namespace betrace::kms::sqlite {
 namespace {
 
-Status insert_key(SqliteDb& db, const KeyRecord& key) {
-  TRY(db.query("INSERT INTO keys (tenant, type, version, id, state, created_at, state_changed_at,"
-               " reason, public_key, attestation)"
-               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-               key.tenant.str(), to_string(key.type), static_cast<std::int64_t>(key.version),
-               key.id, to_string(key.state), key.created_at, key.state_changed_at, key.reason,
-               key.public_key, key.attestation)
-          .run());
-  for (const auto& wrapping : key.wrappings) {
-    TRY(db.query("INSERT INTO wrappings (key_id, provider, master_key_id, blob)"
-                 " VALUES (?1, ?2, ?3, ?4)",
-                 key.id, wrapping.provider, wrapping.master_key_id, wrapping.blob)
-            .run());
-  }
-  return {};
-}
-
 Result<bool> has_version(SqliteDb& db, const KeyRecord& key) {
   return db
       .query("SELECT 1 FROM keys WHERE tenant = ?1 AND type = ?2 AND version = ?3",
@@ -32,6 +15,30 @@ Result<bool> has_version(SqliteDb& db, const KeyRecord& key) {
 }
 
 }  // namespace
+
+Status insert_key(SqliteDb& db, const KeyRecord& key) {
+  const auto succession = key.succession.value_or(Succession{});
+  TRY(db.query("INSERT INTO keys (tenant, type, version, id, state, created_at, state_changed_at,"
+               " reason, public_key, attestation, succession, succession_by_predecessor,"
+               " succession_by_service, secret_destroyed_at)"
+               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, nullif(?11, ''), ?12, ?13, ?14)",
+               key.tenant.str(), to_string(key.type), static_cast<std::int64_t>(key.version),
+               key.id, to_string(key.state), key.created_at, key.state_changed_at, key.reason,
+               key.public_key, key.attestation,
+               key.succession ? succession_name(succession.kind) : std::string_view(),
+               succession.by_predecessor, succession.by_service, key.secret_destroyed_at)
+          .run());
+  for (const auto& wrapping : key.wrappings) TRY(insert_wrapping(db, key.id, wrapping));
+  return {};
+}
+
+Status insert_wrapping(SqliteDb& db, const KeyId& key, const Wrapping& wrapping) {
+  return db
+      .query(
+          "INSERT INTO wrappings (key_id, provider, master_key_id, blob) VALUES (?1, ?2, ?3, ?4)",
+          key, wrapping.provider, wrapping.master_key_id, wrapping.blob)
+      .run();
+}
 
 Status create_tenant(SqliteDb& db, const TenantRecord& tenant, std::span<const KeyRecord> keys) {
   if (const auto existing = find_tenant(db, tenant.id)) {
@@ -50,37 +57,6 @@ Status create_tenant(SqliteDb& db, const TenantRecord& tenant, std::span<const K
 Status insert_service_key(SqliteDb& db, const KeyRecord& key) {
   if (TRY(has_version(db, key))) return key_exists(key);
   return insert_key(db, key);
-}
-
-Status rotate(SqliteDb& db, std::span<const KeyRecord> successors) {
-  for (const auto& key : successors) {
-    if (!key.tenant.is_service() && TRY(find_tenant(db, key.tenant)).destroyed) {
-      return tenant_destroyed(key.tenant);
-    }
-    TRY(db.query("UPDATE keys SET state = 'rotated', state_changed_at = ?4"
-                 " WHERE tenant = ?1 AND type = ?2 AND version = ?3 AND state = 'active'",
-                 key.tenant.str(), to_string(key.type), static_cast<std::int64_t>(key.version) - 1,
-                 key.created_at)
-            .run());
-    if (db.rows_changed() == 0) return not_the_active_version(key);
-    TRY(insert_key(db, key));
-  }
-  return {};
-}
-
-Status change_state(SqliteDb& db, const StateChange& change) {
-  const auto changed_at = change.to == KeyState::active ? std::nullopt : std::optional(change.at);
-  TRY(db.query("UPDATE keys SET state = ?2, state_changed_at = ?3, reason = ?4"
-               " WHERE id = ?1 AND state = ?5",
-               change.key, to_string(change.to), changed_at, change.reason, to_string(change.from))
-          .run());
-  if (db.rows_changed() == 0) {
-    auto row = db.query("SELECT state FROM keys WHERE id = ?1", change.key);
-    if (!TRY(row.step())) return no_such_key(change.key);
-    return not_in_state(change.key, change.from, TRY(parse_key_state(row.text(0))));
-  }
-  if (change.to != KeyState::destroyed) return {};
-  return db.query("DELETE FROM wrappings WHERE key_id = ?1", change.key).run();
 }
 
 Status touch(SqliteDb& db, std::span<const std::pair<TenantId, SystemTime>> activity) {

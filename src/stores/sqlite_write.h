@@ -8,17 +8,10 @@
 
 namespace betrace::kms::sqlite {
 
-struct StateChange {
-  KeyId key;
-  KeyState from, to;
-  SystemTime at;
-  std::string_view reason;
-};
-
 Status create_tenant(SqliteDb& db, const TenantRecord& tenant, std::span<const KeyRecord> keys);
 Status insert_service_key(SqliteDb& db, const KeyRecord& key);
-Status rotate(SqliteDb& db, std::span<const KeyRecord> successors);
-Status change_state(SqliteDb& db, const StateChange& change);
+Status insert_key(SqliteDb& db, const KeyRecord& key);
+Status insert_wrapping(SqliteDb& db, const KeyId& key, const Wrapping& wrapping);
 Status touch(SqliteDb& db, std::span<const std::pair<TenantId, SystemTime>> activity);
 Result<std::uint64_t> reserve(SqliteDb& db, std::string_view counter, std::uint64_t count,
                               std::uint64_t limit);

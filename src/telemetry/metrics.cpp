@@ -111,6 +111,7 @@ struct Metrics::State {
   Counters tenants_rotated = family<Counters>("kms_tenants_rotated_total");
   Histograms rotation_duration = family<Histograms>("kms_rotation_duration_seconds");
   Counters signatures = family<Counters>("kms_signatures_total");
+  Counters stale_signatures = family<Counters>("kms_stale_signatures_total");
   Counters encryptions = family<Counters>("kms_encryptions_total");
   Counters verifications = family<Counters>("kms_verifications_total");
   Counters decryptions = family<Counters>("kms_decryptions_total");
@@ -129,22 +130,12 @@ struct Metrics::State {
 
 std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
   auto families = process_metrics();
-  const prometheus::Collectable* all[] = {&retrieve_signing,
-                                          &retrieve_public,
-                                          &retrieve_encryption,
-                                          &rotation_success,
-                                          &rotation_failures,
-                                          &tenants_rotated,
-                                          &rotation_duration,
-                                          &signatures,
-                                          &encryptions,
-                                          &verifications,
-                                          &decryptions,
-                                          &operation_seconds,
-                                          &errors,
-                                          &breaker_state,
-                                          &http_requests,
-                                          &build_info};
+  const prometheus::Collectable* all[] = {
+      &retrieve_signing,  &retrieve_public, &retrieve_encryption, &rotation_success,
+      &rotation_failures, &tenants_rotated, &rotation_duration,   &signatures,
+      &stale_signatures,  &encryptions,     &verifications,       &decryptions,
+      &operation_seconds, &errors,          &breaker_state,       &http_requests,
+      &build_info};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }
@@ -172,6 +163,7 @@ Metrics::Metrics(std::string_view provider)
       tenants_rotated(state_->tenants_rotated.Add({})),
       rotation_duration(state_->rotation_duration.Add({}, run_seconds)),
       signatures(state_->signatures.Add({})),
+      stale_signatures(state_->stale_signatures.Add({})),
       encryptions(state_->encryptions.Add({})),
       verifications_valid(state_->verifications.Add({{"result", "valid"}})),
       verifications_invalid(state_->verifications.Add({{"result", "invalid"}})),

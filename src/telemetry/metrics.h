@@ -43,6 +43,7 @@ class Metrics {
   prometheus::Histogram& rotation_duration;
 
   prometheus::Counter& signatures;
+  prometheus::Counter& stale_signatures;
   prometheus::Counter& encryptions;
   prometheus::Counter& verifications_valid;
   prometheus::Counter& verifications_invalid;

@@ -39,7 +39,7 @@ TEST_P(KeyStoreConcurrency, ManyThreadsCreateRotateAndReadWithoutLosingAnything)
       const auto tenant = tenant_id(fmt::format("t{}.{}", number, i));
       const auto record = tenant_record(tenant.str());
       if (!store().create_tenant(call_, record, both_keys(tenant))) ++failures;
-      if (!store().rotate(call_, both_keys(tenant, 2))) ++failures;
+      if (!rotate(store(), call_, both_keys(tenant, 2))) ++failures;
       const auto key = store().find_active_key(call_, tenant, KeyType::encryption);
       if (!key || key->version != 2) ++failures;
     }
@@ -65,13 +65,13 @@ TEST_P(KeyStoreConcurrency, OfTwoRotationsOfOneVersionOneConflicts) {
   create("one");
   for (std::uint32_t version = 2; version < 12; ++version) {
     std::atomic<int> rotated = 0, conflicts = 0;
-    const auto rotate = [&] {
-      const auto done = store().rotate(call_, both_keys(tenant_id("one"), version));
+    const auto rotate_once = [&] {
+      const auto done = rotate(store(), call_, both_keys(tenant_id("one"), version));
       if (done) ++rotated;
       if (!done && done.error().code == ErrorCode::conflict) ++conflicts;
     };
     {
-      const std::jthread first(rotate), second(rotate);
+      const std::jthread first(rotate_once), second(rotate_once);
     }
     EXPECT_EQ(rotated, 1);
     EXPECT_EQ(conflicts, 1);

@@ -21,6 +21,13 @@ void expect_same(const KeyRecord& a, const KeyRecord& b) {
   EXPECT_EQ(a.reason, b.reason);
   EXPECT_EQ(a.public_key, b.public_key);
   EXPECT_EQ(a.attestation, b.attestation);
+  EXPECT_EQ(a.secret_destroyed_at, b.secret_destroyed_at);
+  ASSERT_EQ(a.succession.has_value(), b.succession.has_value());
+  if (a.succession) {
+    EXPECT_EQ(a.succession->kind, b.succession->kind);
+    EXPECT_EQ(a.succession->by_predecessor, b.succession->by_predecessor);
+    EXPECT_EQ(a.succession->by_service, b.succession->by_service);
+  }
   ASSERT_EQ(a.wrappings.size(), b.wrappings.size());
   for (std::size_t i = 0; i < a.wrappings.size(); ++i) {
     EXPECT_EQ(a.wrappings[i].provider, b.wrappings[i].provider);
@@ -81,7 +88,7 @@ TEST_P(KeyStoreContract, ADestroyedTenantIsNotMadeAgainAndHasNoActiveKey) {
   EXPECT_TRUE(store().find_tenant(call_, tenant.id)->destroyed);
   EXPECT_TRUE(store().find_key(call_, tenant.id, KeyType::signing, 1));
   EXPECT_EQ(store().list_keys(call_, tenant.id)->size(), 2U);
-  EXPECT_EQ(code_of(store().rotate(call_, both_keys(tenant.id, 2))), ErrorCode::destroyed);
+  EXPECT_EQ(code_of(rotate(store(), call_, both_keys(tenant.id, 2))), ErrorCode::destroyed);
 }
 
 TEST_P(KeyStoreContract, ATenantIsStoredWithAllItsKeysOrNotAtAll) {
@@ -120,7 +127,7 @@ TEST_P(KeyStoreContract, AnUnknownTenantIsSaidToBeUnknown) {
             ErrorCode::tenant_not_found);
   EXPECT_EQ(code_of(store().find_key(call_, nobody, KeyType::signing, 1)),
             ErrorCode::tenant_not_found);
-  EXPECT_EQ(code_of(store().rotate(call_, both_keys(nobody, 2))), ErrorCode::tenant_not_found);
+  EXPECT_EQ(code_of(rotate(store(), call_, both_keys(nobody, 2))), ErrorCode::tenant_not_found);
 }
 
 TEST_P(KeyStoreContract, TenantsAreListedByIdAPageAtATime) {
@@ -181,7 +188,7 @@ TEST_P(KeyStoreContract, TheServiceKeyRotates) {
   const auto service = TenantId::service();
   ASSERT_TRUE(store().insert_service_key(call_, key_record({.tenant = service})));
   const auto next = key_record({.tenant = service, .version = 2});
-  ASSERT_TRUE(store().rotate(call_, std::span(&next, 1)));
+  ASSERT_TRUE(rotate(store(), call_, {next}));
   EXPECT_EQ(store().find_active_key(call_, service, KeyType::signing)->version, 2U);
 }
 
@@ -202,7 +209,7 @@ TEST_P(KeyStoreContract, RotationAddsAVersionAndKeepsTheOldOne) {
   create("acme", 1'000);
   const auto old = active("acme");
   const auto successors = both_keys(tenant_id("acme"), 2, 5'000);
-  ASSERT_TRUE(store().rotate(call_, successors));
+  ASSERT_TRUE(rotate(store(), call_, successors));
   expect_same(active("acme"), successors[0]);
   expect_same(active("acme", KeyType::encryption), successors[1]);
 
@@ -217,42 +224,49 @@ TEST_P(KeyStoreContract, RotationAddsAVersionAndKeepsTheOldOne) {
 
 TEST_P(KeyStoreContract, ARotationFromAnOldVersionConflictsAndChangesNothing) {
   create("acme");
-  ASSERT_TRUE(store().rotate(call_, both_keys(tenant_id("acme"), 2)));
-  EXPECT_EQ(code_of(store().rotate(call_, both_keys(tenant_id("acme"), 2))), ErrorCode::conflict);
-  EXPECT_EQ(code_of(store().rotate(call_, both_keys(tenant_id("acme"), 4))), ErrorCode::conflict);
+  ASSERT_TRUE(rotate(store(), call_, both_keys(tenant_id("acme"), 2)));
+  EXPECT_EQ(code_of(rotate(store(), call_, both_keys(tenant_id("acme"), 2))), ErrorCode::conflict);
+  EXPECT_EQ(code_of(rotate(store(), call_, both_keys(tenant_id("acme"), 4))), ErrorCode::conflict);
   EXPECT_EQ(active("acme").version, 2U);
   EXPECT_EQ(store().list_keys(call_, tenant_id("acme"))->size(), 4U);
 }
 
 TEST_P(KeyStoreContract, ARotationOfSeveralKeysIsDoneWhollyOrNotAtAll) {
   create("acme");
+  const auto start = generation();
   auto successors = both_keys(tenant_id("acme"), 2);
-  successors[1].version = 3;
-  EXPECT_EQ(code_of(store().rotate(call_, successors)), ErrorCode::conflict);
-  EXPECT_EQ(active("acme").version, 1U);
-  EXPECT_EQ(active("acme", KeyType::encryption).version, 1U);
-
-  successors = both_keys(tenant_id("acme"), 2);
   successors[1].id = active("acme").id;
-  EXPECT_EQ(code_of(store().rotate(call_, successors)), ErrorCode::conflict);
+  EXPECT_EQ(code_of(rotate(store(), call_, successors)), ErrorCode::already_exists);
   EXPECT_EQ(active("acme").version, 1U);
+  EXPECT_EQ(active("acme").state, KeyState::active);
+  EXPECT_EQ(active("acme", KeyType::encryption).version, 1U);
+  EXPECT_EQ(store().list_keys(call_, tenant_id("acme"))->size(), 2U);
+  EXPECT_EQ(generation(), start);
 }
 
 TEST_P(KeyStoreContract, WhatIsNoSuccessorIsRefused) {
   create("acme");
-  auto successors = both_keys(tenant_id("acme"), 2);
-  successors[0].state = KeyState::rotated;
-  EXPECT_EQ(code_of(store().rotate(call_, successors)), ErrorCode::invalid_argument);
-  EXPECT_EQ(code_of(store().rotate(call_, both_keys(tenant_id("acme"), 1))),
-            ErrorCode::invalid_argument);
-  EXPECT_TRUE(store().rotate(call_, {}));
+  const auto add = [&](KeyRecord key) {
+    return code_of(store().commit(call_, {change::AddKey{key}}));
+  };
+  auto without_succession = key_record({.tenant = tenant_id("acme"), .version = 2});
+  without_succession.succession.reset();
+  EXPECT_EQ(add(without_succession), ErrorCode::invalid_argument);
+  auto first = key_record({.tenant = tenant_id("acme")});
+  first.succession = Succession();
+  EXPECT_EQ(add(first), ErrorCode::invalid_argument);
+  auto old = key_record({.tenant = tenant_id("acme")});
+  old.state = KeyState::rotated;
+  EXPECT_EQ(add(old), ErrorCode::already_exists);
+  EXPECT_EQ(add(key_record({.tenant = tenant_id("acme"), .version = 2})), ErrorCode::conflict);
+  EXPECT_TRUE(store().commit(call_, {}));
 }
 
 TEST_P(KeyStoreContract, KeysAreListedByTypeAndVersionWithoutWrappings) {
   create("acme");
   create("acme2");
   for (std::uint32_t version = 2; version <= 11; ++version) {
-    ASSERT_TRUE(store().rotate(call_, both_keys(tenant_id("acme"), version)));
+    ASSERT_TRUE(rotate(store(), call_, both_keys(tenant_id("acme"), version)));
   }
   const auto keys = store().list_keys(call_, tenant_id("acme"));
   ASSERT_TRUE(keys);
@@ -269,8 +283,7 @@ TEST_P(KeyStoreContract, KeysAreListedByTypeAndVersionWithoutWrappings) {
 TEST_P(KeyStoreContract, AStateChangesFromTheOneThatIsExpected) {
   create("acme");
   const auto key = active("acme");
-  ASSERT_TRUE(store().change_state(call_, key.id, KeyState::active, KeyState::revoked, at_ms(7'000),
-                                   "stolen 'laptop'"));
+  ASSERT_TRUE(change_state(key.id, KeyState::active, KeyState::revoked, 7'000, "stolen 'laptop'"));
   const auto revoked = store().find_key(call_, key.tenant, KeyType::signing, 1);
   EXPECT_EQ(revoked->state, KeyState::revoked);
   EXPECT_EQ(revoked->state_changed_at, at_ms(7'000));
@@ -279,39 +292,35 @@ TEST_P(KeyStoreContract, AStateChangesFromTheOneThatIsExpected) {
   EXPECT_EQ(code_of(store().find_active_key(call_, key.tenant, KeyType::signing)),
             ErrorCode::key_not_found);
   EXPECT_EQ(active("acme", KeyType::encryption).version, 1U);
-  EXPECT_EQ(code_of(store().change_state(call_, key.id, KeyState::active, KeyState::rotated,
-                                         at_ms(8'000), "")),
+  EXPECT_EQ(code_of(change_state(key.id, KeyState::active, KeyState::rotated)),
             ErrorCode::conflict);
-  EXPECT_EQ(code_of(store().change_state(call_, KeyId::generate(at_ms(1)), KeyState::active,
-                                         KeyState::revoked, at_ms(8'000), "")),
+  EXPECT_EQ(code_of(change_state(KeyId::generate(at_ms(1)), KeyState::active, KeyState::revoked)),
             ErrorCode::key_not_found);
 }
 
-TEST_P(KeyStoreContract, ADestroyedKeyKeepsItsPublicHalfAndLosesItsWrappings) {
+TEST_P(KeyStoreContract, NoKeyBecomesActiveAgain) {
+  create("acme");
+  const auto old = active("acme");
+  ASSERT_TRUE(rotate(store(), call_, both_keys(old.tenant, 2)));
+  EXPECT_EQ(code_of(change_state(old.id, KeyState::rotated, KeyState::active)),
+            ErrorCode::invalid_argument);
+}
+
+TEST_P(KeyStoreContract, ADestroyedSecretLeavesThePublicHalf) {
   create("acme");
   const auto key = active("acme");
-  ASSERT_TRUE(store().rotate(call_, both_keys(key.tenant, 2)));
-  ASSERT_TRUE(store().change_state(call_, key.id, KeyState::rotated, KeyState::destroyed,
-                                   at_ms(7'000), ""));
+  ASSERT_TRUE(rotate(store(), call_, both_keys(key.tenant, 2)));
+  ASSERT_TRUE(store().commit(call_, {change::DestroySecret{.key = key.id, .at = at_ms(7'000)}}));
+  ASSERT_TRUE(store().commit(call_, {change::DestroySecret{.key = key.id, .at = at_ms(8'000)}}));
+  ASSERT_TRUE(change_state(key.id, KeyState::rotated, KeyState::destroyed));
   const auto destroyed = store().find_key(call_, key.tenant, KeyType::signing, 1);
   EXPECT_EQ(destroyed->state, KeyState::destroyed);
   EXPECT_EQ(destroyed->public_key, key.public_key);
+  EXPECT_EQ(destroyed->secret_destroyed_at, at_ms(7'000));
   EXPECT_TRUE(destroyed->wrappings.empty());
-}
-
-TEST_P(KeyStoreContract, ASecondActiveVersionIsRefused) {
-  create("acme");
-  const auto old = active("acme");
-  ASSERT_TRUE(store().rotate(call_, both_keys(old.tenant, 2)));
-  EXPECT_EQ(code_of(store().change_state(call_, old.id, KeyState::rotated, KeyState::active,
-                                         at_ms(9'000), "")),
+  EXPECT_EQ(code_of(store().commit(
+                call_, {change::AddWrapping{.key = key.id, .wrapping = by_aws("key/1")}})),
             ErrorCode::conflict);
-  ASSERT_TRUE(store().change_state(call_, active("acme").id, KeyState::active, KeyState::revoked,
-                                   at_ms(9'000), "bad"));
-  ASSERT_TRUE(
-      store().change_state(call_, old.id, KeyState::rotated, KeyState::active, at_ms(9'000), ""));
-  EXPECT_EQ(active("acme").version, 1U);
-  EXPECT_FALSE(active("acme").state_changed_at);
 }
 
 // --- changes ------------------------------------------------------------------------------------
@@ -331,9 +340,8 @@ TEST_P(KeyStoreContract, EveryChangeOfKeysIsSeenOnceByTenant) {
   create("b");
   create("c");
   const auto start = generation();
-  ASSERT_TRUE(store().rotate(call_, both_keys(tenant_id("b"), 2)));
-  ASSERT_TRUE(store().change_state(call_, active("a").id, KeyState::active, KeyState::revoked,
-                                   at_ms(1), ""));
+  ASSERT_TRUE(rotate(store(), call_, both_keys(tenant_id("b"), 2)));
+  ASSERT_TRUE(change_state(active("a").id, KeyState::active, KeyState::revoked));
   create("d");
   ASSERT_TRUE(store().insert_service_key(call_, key_record({.tenant = TenantId::service()})));
   const auto changes = store().changes_since(call_, start);
@@ -342,7 +350,7 @@ TEST_P(KeyStoreContract, EveryChangeOfKeysIsSeenOnceByTenant) {
   EXPECT_EQ(names(changes->tenants), (std::vector<std::string>{"@service", "a", "b", "d"}));
   EXPECT_EQ(changes->generation, generation());
 
-  ASSERT_TRUE(store().rotate(call_, both_keys(tenant_id("b"), 3)));
+  ASSERT_TRUE(rotate(store(), call_, both_keys(tenant_id("b"), 3)));
   EXPECT_EQ(names(store().changes_since(call_, changes->generation)->tenants),
             (std::vector<std::string>{"b"}));
 }
@@ -369,7 +377,7 @@ TEST_P(KeyStoreContract, FailedWritesAndActivityAreNoChanges) {
   const auto start = generation();
   const std::pair<TenantId, SystemTime> activity[] = {{tenant_id("a"), at_ms(77)}};
   ASSERT_TRUE(store().touch(call_, activity));
-  EXPECT_FALSE(store().rotate(call_, both_keys(tenant_id("a"), 5)));
+  EXPECT_FALSE(rotate(store(), call_, both_keys(tenant_id("a"), 5)));
   EXPECT_FALSE(store().create_tenant(call_, tenant_record("a"), {}));
   ASSERT_TRUE(store().reserve(call_, "n", 5, 100));
   EXPECT_EQ(generation(), start);
@@ -439,25 +447,8 @@ TEST_P(KeyStoreContract, CountsFollowTenantsAndTheOldestActiveKey) {
   counted = store().counts(call_);
   EXPECT_EQ(counted->tenants, 2U);
   EXPECT_EQ(counted->oldest_active_key, at_ms(1'000));
-  ASSERT_TRUE(store().rotate(call_, both_keys(tenant_id("b"), 2, 9'000)));
+  ASSERT_TRUE(rotate(store(), call_, both_keys(tenant_id("b"), 2, 9'000)));
   EXPECT_EQ(store().counts(call_)->oldest_active_key, at_ms(2'000));
-}
-
-TEST_P(KeyStoreContract, ItIsKnownWhetherAProviderHasWrappedAnything) {
-  EXPECT_FALSE(*store().has_wrappings_by(call_, "local"));
-  create("a");
-  EXPECT_TRUE(*store().has_wrappings_by(call_, "local"));
-  EXPECT_FALSE(*store().has_wrappings_by(call_, "aws"));
-  EXPECT_FALSE(*store().has_wrappings_by(call_, ""));
-  for (const auto type : {KeyType::signing, KeyType::encryption}) {
-    ASSERT_TRUE(store().change_state(call_, active("a", type).id, KeyState::active,
-                                     KeyState::destroyed, at_ms(1), ""));
-  }
-  EXPECT_FALSE(*store().has_wrappings_by(call_, "local"));
-  auto key = key_record({.tenant = TenantId::service()});
-  key.wrappings[0].provider = "aws";
-  ASSERT_TRUE(store().insert_service_key(call_, key));
-  EXPECT_TRUE(*store().has_wrappings_by(call_, "aws"));
 }
 
 TEST_P(KeyStoreContract, AStoreDescribesItself) { EXPECT_FALSE(store().description().empty()); }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "contract/key_store_fixture.h"
+#include "stores/records.h"
 
 namespace betrace::kms::testing {
 namespace {
@@ -15,6 +16,10 @@ std::string text_of(const KeyRecord& key) {
       key.version, to_string(key.state), key.created_at.time_since_epoch().count(),
       key.state_changed_at ? key.state_changed_at->time_since_epoch().count() : -1, key.reason,
       key.public_key.size());
+  if (key.secret_destroyed_at) {
+    text += fmt::format(" gone at {}", key.secret_destroyed_at->time_since_epoch().count());
+  }
+  if (key.succession) text += fmt::format(" succession {}", succession_name(key.succession->kind));
   for (const auto& wrapping : key.wrappings) {
     text +=
         fmt::format(" {}/{}/{}", wrapping.provider, wrapping.master_key_id, wrapping.blob.size());
@@ -27,7 +32,16 @@ std::string text_of(const TenantRecord& tenant) {
 }
 std::string text_of(const TenantId& tenant) { return tenant.str(); }
 std::string text_of(std::uint64_t number) { return std::to_string(number); }
-std::string text_of(bool yes) { return yes ? "yes" : "no"; }
+std::string text_of(const Replacement& each) {
+  return each.predecessor.str() + " " + text_of(each.successor);
+}
+std::string text_of(const WrappingCount& count) {
+  return fmt::format("{}/{} {}", count.provider, count.master_key_id, count.keys);
+}
+std::string text_of(const std::optional<std::string>& text) { return text.value_or("none"); }
+std::string text_of(const std::pair<std::string, std::string>& note) {
+  return note.first + "=" + note.second;
+}
 std::string text_of(const StoreCounts& counts) {
   const auto oldest = counts.oldest_active_key;
   return fmt::format("{} {}", counts.tenants, oldest ? oldest->time_since_epoch().count() : -1);
@@ -62,7 +76,7 @@ class RandomRun {
       case 1:
         return rotate(tenant);
       case 2:
-        return change_state(tenant);
+        return change(tenant);
       case 3:
         return touch();
       case 4: {
@@ -122,20 +136,64 @@ class RandomRun {
     if (const auto active = stores_[0]->find_active_key(call_, tenant, KeyType::signing)) {
       for (auto& key : successors) key.version = active->version + 1;
     }
+    for (auto& key : successors) {
+      const bool follows = key.type == KeyType::signing && key.version > 1;
+      if (!follows) key.succession.reset();
+    }
     if (below(3) == 0) successors.pop_back();
+    if (below(6) == 0 && !ids_.empty()) successors[0].id = ids_[below(ids_.size())];
     remember(successors);
-    same([&](KeyStore& store) { return store.rotate(call_, successors); });
+    auto commit = replacing(*stores_[0], call_, successors);
+    if (below(5) == 0) commit.erase(commit.begin());
+    committed(commit);
   }
-  void change_state(const TenantId& tenant) {
+  // One to three changes of keys that are there or are not, all or none.
+  void change(const TenantId& tenant) {
+    Commit commit;
+    for (auto n = 1 + below(3); n > 0; --n) commit.push_back(any_change(tenant));
+    if (below(2) == 0) return committed(commit);
+    const Commit commits[] = {commit, {any_change(tenant)}};
+    std::string answers[2];
+    for (int i = 0; i < 2; ++i) {
+      for (const auto& each : stores_[i]->commit_each(call_, commits)) answers[i] += answer(each);
+    }
+    EXPECT_EQ(answers[1], answers[0]);
+  }
+  Change any_change(const TenantId& tenant) {
     const auto keys = stores_[0]->list_keys(call_, tenant);
     const bool known = keys && !keys->empty();
-    const auto& key = known ? (*keys)[below(keys->size())] : key_record({});
-    const auto from = below(3) == 0 ? any_state() : key.state;
-    const auto to = any_state();
-    const auto at = at_ms(time());
-    same([&](KeyStore& store) {
-      return store.change_state(call_, key.id, from, to, at, "because");
-    });
+    const auto key = known ? (*keys)[below(keys->size())] : key_record({});
+    const std::string provider = below(2) == 0 ? "aws" : "local";
+    switch (below(8)) {
+      case 0:
+        return change::AddWrapping{
+            .key = key.id,
+            .wrapping = {.provider = provider, .master_key_id = "local-master-key", .blob = {1}}};
+      case 1:
+        return change::RemoveWrapping{
+            .key = key.id, .provider = provider, .master_key_id = "local-master-key"};
+      case 2:
+        return change::DestroySecret{.key = key.id, .at = at_ms(time())};
+      case 3:
+        if (below(4) == 0) return change::CloseTenant{tenant};
+        [[fallthrough]];
+      case 4: {
+        const auto name = fmt::format("note/{}", below(4));
+        if (below(3) == 0) return change::Note{.name = name, .text = {}};
+        return change::Note{.name = name, .text = fmt::format("text {}", below(100))};
+      }
+      case 5:
+        return change::Fence{.lease = "job", .number = below(3)};
+      default:
+        return change::Transition{.key = key.id,
+                                  .from = below(3) == 0 ? any_state() : key.state,
+                                  .to = any_state(),
+                                  .at = at_ms(time()),
+                                  .reason = "because"};
+    }
+  }
+  void committed(const Commit& commit) {
+    same([&](KeyStore& store) { return store.commit(call_, commit); });
   }
   void touch() {
     std::vector<std::pair<TenantId, SystemTime>> activity;
@@ -153,9 +211,21 @@ class RandomRun {
     same([&](KeyStore& store) { return store.list_tenants(call_, page); });
     same([&](KeyStore& store) { return store.recently_active(call_, version); });
     same([&](KeyStore& store) { return store.counts(call_); });
-    for (const auto* provider : {"local", "aws", "vault"}) {
-      same([&](KeyStore& store) { return store.has_wrappings_by(call_, provider); });
-    }
+    const auto before = at_ms(time());
+    const AgePlace after{.created_at = at_ms(time() - 500), .tenant = page.after, .type = type};
+    same([&](KeyStore& store) { return store.keys_created_before(call_, before, after, version); });
+    same([&](KeyStore& store) { return store.count_tenants_with_keys_before(call_, before); });
+    same([&](KeyStore& store) {
+      return store.replacements_between(call_, after.created_at, before, version);
+    });
+    same([&](KeyStore& store) { return store.retired_seeds(call_, before, version); });
+    const auto id = ids_.empty() ? KeyId() : ids_[below(ids_.size())];
+    same([&](KeyStore& store) {
+      return store.keys_not_wrapped_by(call_, "aws", "local-master-key", id, version);
+    });
+    same([&](KeyStore& store) { return store.wrapping_counts(call_); });
+    same([&](KeyStore& store) { return store.find_note(call_, "note/1"); });
+    same([&](KeyStore& store) { return store.list_notes(call_, "note/", "note/0", version); });
   }
   void remember(const std::vector<KeyRecord>& keys) {
     for (const auto& key : keys) ids_.push_back(key.id);

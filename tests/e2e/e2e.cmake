@@ -8,6 +8,6 @@ foreach(file ${e2e_files})
   set_tests_properties(${name} PROPERTIES LABELS e2e TIMEOUT 900
     ENVIRONMENT "BETRACE_KMS=$<TARGET_FILE:betrace-kms>;PYTHONDONTWRITEBYTECODE=1")
 endforeach()
-set_tests_properties(e2e_restart PROPERTIES LABELS "e2e;torture")
+set_tests_properties(e2e_restart e2e_life_of_keys e2e_migration PROPERTIES LABELS "e2e;torture")
 # Its measure is of latencies.
 set_tests_properties(e2e_stampede PROPERTIES RUN_SERIAL ON)

@@ -279,9 +279,8 @@ def test_unknown_methods_say_which_are_allowed(daemon, method, path):
 
 
 @pytest.mark.parametrize("method,path", [
-    ("POST", "/api/admin/kms/rotate-all-keys"), ("GET", "/api/admin/kms/rotation-status"),
-    ("POST", "/v1/traces"), ("POST", "/api/compliance/spans/sign"),
-    ("DELETE", "/api/tenants/acme"), ("POST", "/api/tenants/acme/rewrap")])
+    ("POST", "/v1/traces"), ("POST", "/v1/logs"), ("POST", "/api/compliance/spans/sign"),
+    ("POST", "/api/compliance/verify/span"), ("GET", "/api/admin/kms/doctor")])
 def test_routes_of_later_issues_are_not_implemented(daemon, method, path):
     problem(daemon.call(method, path), 501, "not_implemented")
 
@@ -294,10 +293,19 @@ def test_bad_pages_are_invalid(daemon, path):
     problem(daemon.get(path), 400, "invalid_argument")
 
 
+UNKNOWN_KEY = "0193567a-7b6c-7000-8000-000000000001"
 PROTECTED = [("PUT", "/api/tenants/x"), ("GET", "/api/tenants"), ("POST", SIGN),
              ("GET", "/api/tenants/acme/public-keys"), ("GET", "/api/public-keys"),
              ("POST", "/api/admin/kms/test-key-retrieval"), ("PUT", "/api/admin/log-level"),
-             ("POST", "/api/tenants/acme/rotate")]
+             ("POST", "/api/tenants/acme/rotate"), ("POST", "/api/tenants/acme/rewrap"),
+             ("DELETE", "/api/tenants/acme?confirm=acme"),
+             ("POST", f"/api/tenants/acme/keys/{UNKNOWN_KEY}/revoke"),
+             ("DELETE", f"/api/tenants/acme/keys/{UNKNOWN_KEY}?unused=true"),
+             ("POST", "/api/admin/kms/rotate-all-keys"),
+             ("GET", "/api/admin/kms/rotation-status"),
+             ("GET", "/api/admin/kms/tenants-needing-rotation"),
+             ("GET", "/api/admin/compliance/rotation-report"),
+             ("POST", "/api/admin/tenants/rate-limit")]
 
 
 @pytest.mark.parametrize("method,path", PROTECTED)

@@ -122,12 +122,12 @@ def test_a_wrong_variable_is_named(tmp_path):
 
 def test_an_unknown_key_warns_with_the_nearest_known_name(tmp_path):
     (tmp_path / "application.properties").write_text(
-        "kms.cache.max-sise=1\nspring.datasource.url=x\nkms.cache.stale-minutes=5\n")
+        "kms.cache.max-sise=1\nspring.datasource.url=x\nbetrace.otlp.forward-endpoint=http://x\n")
     done = cli("config", cwd=tmp_path)
     assert done.returncode == 0
     assert "kms.cache.max-sise" in done.stderr and "kms.cache.max-size" in done.stderr
     assert "spring.datasource.url" not in done.stderr
-    assert "kms.cache.stale-minutes" in done.stderr, "no effect yet, and that must be said"
+    assert "betrace.otlp.forward-endpoint" in done.stderr, "no effect yet, and that must be said"
 
 
 def test_an_unknown_provider_is_refused_in_the_words_users_know(tmp_path):
@@ -174,7 +174,8 @@ def shared(tmp_path_factory):
 
 
 COMMANDS = ["serve", "status", "health", "validate", "tenants", "sign", "verify", "encrypt",
-            "decrypt", "rotate", "config", "version"]
+            "decrypt", "rewrap", "revoke", "keys", "rotate", "rotation-report", "migrate",
+            "config", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -273,7 +274,8 @@ def test_encrypt_and_decrypt_give_back_the_bytes(shared, tmp_path):
 def test_reports_have_a_json_form(shared):
     for words in (["status"], ["health"], ["validate"], ["tenants", "list"],
                   ["tenants", "show", "acme"], ["rotate", "--tenant", "acme"], ["version"],
-                  ["config"], ["public-keys", "--tenant", "acme"]):
+                  ["config"], ["public-keys", "--tenant", "acme"], ["keys", "list", "-t", "acme"],
+                  ["rotate", "--all", "--dry-run"], ["rotation-report"]):
         done = shared.cli(*words, "--json")
         assert done.returncode == 0, (words, done.stderr)
         assert isinstance(json.loads(done.stdout), dict), words

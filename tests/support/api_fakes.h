@@ -33,6 +33,9 @@ class FakeKeyService final : public KeyService {
   std::size_t last_batch = 0;
   int created = 0;
   std::uint64_t cached = 3;
+  bool stale = false;               // what signatures say of themselves
+  bool encryption_revoked = false;  // every ciphertext is of a revoked version
+  int rewrapped = 0;
 
   void create_tenant(CallContext call, TenantId id, Done<TenantDescription> done) override {
     respond<TenantDescription>(call, std::move(done), [this, id]() -> Result<TenantDescription> {
@@ -68,7 +71,10 @@ class FakeKeyService final : public KeyService {
           const auto found = tenants_.find(id.str());
           if (found == tenants_.end()) return unknown(id);
           std::vector<Result<Signature>> out;
-          for (const auto payload : payloads) out.push_back(sign_one(found->second, payload));
+          for (const auto payload : payloads) {
+            out.push_back(sign_one(found->second, payload));
+            if (out.back()) out.back()->stale = stale;
+          }
           return out;
         });
   }
@@ -101,15 +107,33 @@ class FakeKeyService final : public KeyService {
         });
   }
   void decrypt(CallContext call, const TenantId& id, std::span<const ByteView> ciphertexts,
-               const EncryptionContext& context,
-               Done<std::vector<Result<WipedBytes>>> done) override {
+               const DecryptOptions& options, Done<std::vector<Result<WipedBytes>>> done) override {
     respond<std::vector<Result<WipedBytes>>>(
         call, std::move(done),
-        [this, &id, ciphertexts, &context]() -> Result<std::vector<Result<WipedBytes>>> {
+        [this, &id, ciphertexts, &options]() -> Result<std::vector<Result<WipedBytes>>> {
           if (!tenants_.contains(id.str())) return unknown(id);
           std::vector<Result<WipedBytes>> out;
           for (const auto ciphertext : ciphertexts) {
-            out.push_back(open_one(bound(id, context), ciphertext));
+            out.push_back(open_one(id, options, ciphertext));
+          }
+          return out;
+        });
+  }
+  void rewrap(CallContext call, const TenantId& id, std::span<const ByteView> ciphertexts,
+              const DecryptOptions& options, Done<std::vector<Result<Bytes>>> done) override {
+    respond<std::vector<Result<Bytes>>>(
+        call, std::move(done),
+        [this, &id, ciphertexts, &options]() -> Result<std::vector<Result<Bytes>>> {
+          if (!tenants_.contains(id.str())) return unknown(id);
+          std::vector<Result<Bytes>> out;
+          for (const auto ciphertext : ciphertexts) {
+            auto opened = open_one(id, options, ciphertext);
+            if (!opened) {
+              out.push_back(std::unexpected(std::move(opened).error()));
+            } else {
+              ++rewrapped;
+              out.emplace_back(Bytes(ciphertext.begin(), ciphertext.end()));
+            }
           }
           return out;
         });
@@ -157,7 +181,9 @@ class FakeKeyService final : public KeyService {
                             .created_at = key.created_at,
                             .state_changed_at = key.state_changed_at,
                             .bytes = {},
-                            .attestation = {}};
+                            .reason = key.reason,
+                            .attestation_envelope = envelope("attestation")};
+            if (key.version > 1) shown.succession_envelope = envelope("succession");
             std::copy_n(key.public_key.begin(), 32, shown.bytes.begin());
             keys.insert(keys.begin(), shown);
           }
@@ -181,8 +207,17 @@ class FakeKeyService final : public KeyService {
   void add_tenant(std::string id) { tenants_[id] = fresh_keys(TenantId::from_store(id)); }
   void set_state(const std::string& tenant, std::uint32_t version, KeyState state) {
     for (auto& key : tenants_.at(tenant).records) {
-      if (key.type == KeyType::signing && key.version == version) key.state = state;
+      if (key.type != KeyType::signing || key.version != version) continue;
+      key.state = state;
+      if (state != KeyState::revoked) continue;
+      key.state_changed_at = created_at() + std::chrono::hours(24);
+      key.reason = "laptop lost";
     }
+  }
+  // In the form of a DSSE envelope.
+  static std::string envelope(const std::string& type) {
+    return R"({"payload":"e30=","payloadType":"application/vnd.betrace.)" + type +
+           R"(.v1+json","signatures":[{"keyid":"k","sig":"AAAA"}]})";
   }
   static SystemTime created_at() {
     return SystemTime(std::chrono::milliseconds(1'763'856'000'123));  // 2025-11-23T00:00:00.123Z
@@ -271,8 +306,14 @@ class FakeKeyService final : public KeyService {
       sodium_signer().verify({&job, 1});
       if (found && !job.valid) continue;
       found = true;
-      answer = {
-          .valid = job.valid, .key_id = key->id, .version = key->version, .key_state = key->state};
+      const bool revoked = key->state == KeyState::revoked;
+      answer = {.valid = job.valid,
+                .key_id = key->id,
+                .version = key->version,
+                .key_state = key->state,
+                .trusted = job.valid && !revoked,
+                .revoked_at = revoked ? key->state_changed_at : std::nullopt,
+                .revocation_reason = key->reason};
       if (job.valid) break;
     }
     if (!found) return fail(ErrorCode::key_not_found, "no such key version");
@@ -282,11 +323,16 @@ class FakeKeyService final : public KeyService {
     const auto text = id.str() + canonical_json(context);
     return {text.begin(), text.end()};
   }
-  static Result<WipedBytes> open_one(const Bytes& expected, ByteView ciphertext) {
+  Result<WipedBytes> open_one(const TenantId& id, const DecryptOptions& options,
+                              ByteView ciphertext) const {
+    const auto expected = bound(id, options.context);
     if (ciphertext.size() < expected.size() ||
         !std::equal(expected.begin(), expected.end(), ciphertext.begin())) {
       return fail(ErrorCode::invalid_ciphertext,
                   std::string(context_mismatch_message) + " or the ciphertext was altered");
+    }
+    if (encryption_revoked && !options.allow_revoked) {
+      return fail(ErrorCode::permission_denied, "key version 1 is revoked");
     }
     const auto rest = ciphertext.subspan(expected.size());
     return WipedBytes(rest.begin(), rest.end());

@@ -16,6 +16,7 @@
 #include "base/executor.h"
 #include "support/api_fakes.h"
 #include "support/fake_clock.h"
+#include "support/lifecycle_fakes.h"
 #include "telemetry/metrics.h"
 
 namespace betrace::kms {
@@ -69,6 +70,9 @@ inline std::ostream& operator<<(std::ostream& out, const ApiAnswer& answer) {
 
 struct ApiWorld {
   FakeKeyService keys;
+  FakeLifecycle lifecycle;
+  FakeRotation rotation;
+  FakeMigration migration;
   FakeMonitor monitor;
   Metrics metrics{"local"};
   AdminAuthorizer authorizer;
@@ -84,6 +88,9 @@ struct ApiWorld {
     settings.admin_token_place = "the file data/admin-token";
     settings.version = "1.2.3";
     router = std::make_unique<Router>(ApiParts{.keys = keys,
+                                               .lifecycle = lifecycle,
+                                               .rotation = rotation,
+                                               .migration = migration,
                                                .monitor = monitor,
                                                .metrics = metrics,
                                                .authorizer = authorizer,

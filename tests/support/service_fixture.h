@@ -22,11 +22,15 @@ namespace betrace::kms {
 
 struct ServiceFixture : testing::Test {
   FakeClock clock;
-  MemoryStore store;
+  MemoryStore store{[this] {
+    const auto since = clock.steady_now().time_since_epoch();
+    return LeaseTime{.boot = "boot",
+                     .milliseconds = std::chrono::floor<std::chrono::milliseconds>(since).count()};
+  }};
   FakeProvider provider;
   Metrics metrics{"fake"};
   InlineExecutor store_threads, provider_threads;
-  KeyOpener opener{{&provider, &provider}, {}};
+  KeyOpener opener{{&provider, &provider}};
   std::unique_ptr<KeyServiceImpl> service = restart();
   const CallContext call = CallContext::system("test");
   const TenantId acme = TenantId::parse("acme").value();
@@ -70,9 +74,10 @@ struct ServiceFixture : testing::Test {
     return results->front();
   }
   Result<std::string> decrypt(const TenantId& tenant, ByteView ciphertext,
-                              const EncryptionContext& context = {}) {
+                              const EncryptionContext& context = {}, bool allow_revoked = false) {
+    const DecryptOptions options{.context = context, .allow_revoked = allow_revoked};
     auto results = wait<std::vector<Result<WipedBytes>>>([&](auto done) {
-      service->decrypt(call, tenant, {&ciphertext, 1}, context, std::move(done));
+      service->decrypt(call, tenant, {&ciphertext, 1}, options, std::move(done));
     });
     if (!results) return std::unexpected(results.error());
     if (!results->front()) return std::unexpected(results->front().error());

@@ -38,6 +38,11 @@ inline KeyRecord key_record(const KeyShape& shape) {
   if (shape.type == KeyType::signing) {
     key.public_key = Bytes(32, static_cast<std::uint8_t>(shape.version));
     key.attestation = Bytes(64, 0x5a);
+    if (shape.version > 1) {
+      key.succession = Succession{.kind = Succession::Kind::rotation,
+                                  .by_predecessor = Bytes(64, 0x01),
+                                  .by_service = Bytes(64, 0x02)};
+    }
   }
   key.wrappings = {
       {.provider = "local", .master_key_id = "local-master-key", .blob = Bytes(60, 7)}};
@@ -49,6 +54,22 @@ inline std::vector<KeyRecord> both_keys(const TenantId& tenant, std::uint32_t ve
                                         std::int64_t created_ms = 1'000) {
   return {key_record({tenant, KeyType::signing, version, created_ms}),
           key_record({tenant, KeyType::encryption, version, created_ms})};
+}
+
+// The keys take the place of the versions before them, as in a rotation.
+inline Commit replacing(KeyStore& store, const CallContext& call,
+                        const std::vector<KeyRecord>& successors) {
+  Commit commit;
+  for (const auto& key : successors) {
+    const auto old = store.find_key(call, key.tenant, key.type, key.version - 1);
+    if (old) commit.emplace_back(change::Transition{.key = old->id, .at = key.created_at});
+    commit.emplace_back(change::AddKey{key});
+  }
+  return commit;
+}
+inline Status rotate(KeyStore& store, const CallContext& call,
+                     const std::vector<KeyRecord>& successors) {
+  return store.commit(call, replacing(store, call, successors));
 }
 
 class TemporaryFolder {

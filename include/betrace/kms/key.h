@@ -56,6 +56,18 @@ struct Wrapping {
   Bytes blob;
 };
 
+// How a signing key of version 2 or later came to follow the one before it.
+struct Succession {
+  enum class Kind : std::uint8_t {
+    rotation,    // signed by the predecessor and by the service key
+    compromise,  // the predecessor was revoked and is not believed: signed by the service key alone
+    unvouched,   // made by a release that did not sign successions
+  };
+  Kind kind = Kind::rotation;
+  Bytes by_predecessor;  // 64 bytes; empty unless a rotation
+  Bytes by_service;      // 64 bytes; empty when unsigned
+};
+
 struct KeyRecord {
   KeyId id;
   TenantId tenant;
@@ -63,10 +75,12 @@ struct KeyRecord {
   std::uint32_t version = 1;
   KeyState state = KeyState::active;
   SystemTime created_at;
-  std::optional<SystemTime> state_changed_at;  // when it stopped being active
-  std::string reason;                          // of a revocation
-  Bytes public_key;                            // signing: 32 bytes, Ed25519 (RFC 8032)
-  Bytes attestation;                           // signing: 64 bytes, by the service key
+  std::optional<SystemTime> state_changed_at;     // when it stopped being active
+  std::string reason;                             // of a revocation
+  Bytes public_key;                               // signing: 32 bytes, Ed25519 (RFC 8032)
+  Bytes attestation;                              // signing: 64 bytes, by the service key
+  std::optional<Succession> succession;           // signing, from version 2 on
+  std::optional<SystemTime> secret_destroyed_at;  // when its wrappings went
   std::vector<Wrapping> wrappings;
 };
 

@@ -28,6 +28,7 @@ struct Signature {
   KeyId key_id;
   std::uint32_t version = 0;
   SignatureBytes bytes{};
+  bool stale = false;  // by a key past its time to live, because the provider is down
 };
 
 struct VerifyRequest {
@@ -44,6 +45,15 @@ struct Verification {
   KeyId key_id;  // of the key that verified, else of the one that was tried first
   std::uint32_t version = 0;
   KeyState key_state = KeyState::active;
+  // Valid, and by a key that is not revoked: a revoked one may have signed after it was lost.
+  bool trusted = false;
+  std::optional<SystemTime> revoked_at;
+  std::string revocation_reason;
+};
+
+struct DecryptOptions {
+  const EncryptionContext& context;
+  bool allow_revoked = false;
 };
 
 // A ciphertext names its format and key version; its text form is "betrace:v1:" and base64url.
@@ -65,7 +75,13 @@ struct PublicKey {
   SystemTime created_at;
   std::optional<SystemTime> state_changed_at;
   std::array<std::uint8_t, 32> bytes{};
+  std::string reason;  // of a revocation
   Bytes attestation;
+  std::optional<Succession> succession;
+  // What a reader without the service checks, as DSSE envelopes (JSON): that the service key
+  // vouches for this key, and, from version 2 on, that its predecessor does. Filled by
+  // public_keys().
+  std::string attestation_envelope, succession_envelope;
 };
 
 struct CacheStatistics {
@@ -101,10 +117,15 @@ class KeyService {
   virtual void encrypt(CallContext call, const TenantId& tenant,
                        std::span<const ByteView> plaintexts, const EncryptionContext& context,
                        Done<std::vector<Result<Bytes>>> done) = 0;
-  // Item errors: invalid_ciphertext, key_not_found.
+  // Item errors: invalid_ciphertext, key_not_found; permission_denied for a revoked version, unless
+  // `allow_revoked`; destroyed.
   virtual void decrypt(CallContext call, const TenantId& tenant,
-                       std::span<const ByteView> ciphertexts, const EncryptionContext& context,
+                       std::span<const ByteView> ciphertexts, const DecryptOptions& options,
                        Done<std::vector<Result<WipedBytes>>> done) = 0;
+  // The same plaintexts under the active version. Item errors: those of encrypt() and decrypt().
+  virtual void rewrap(CallContext call, const TenantId& tenant,
+                      std::span<const ByteView> ciphertexts, const DecryptOptions& options,
+                      Done<std::vector<Result<Bytes>>> done) = 0;
   // A fresh 32-byte key, in the clear and encrypted as by encrypt().
   virtual void data_key(CallContext call, const TenantId& tenant, const EncryptionContext& context,
                         Done<SealedDataKey> done) = 0;

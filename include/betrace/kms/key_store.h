@@ -12,9 +12,11 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "betrace/kms/call_context.h"
+#include "betrace/kms/coordination.h"
 #include "betrace/kms/key.h"
 #include "betrace/kms/result.h"
 
@@ -40,6 +42,75 @@ struct Changes {
 struct StoreCounts {
   std::uint64_t tenants = 0;
   std::optional<SystemTime> oldest_active_key;  // of tenants; absent while there are none
+};
+
+// What commit() is made of. Each says what must be so for it to happen.
+namespace change {
+
+// Adds a version. An active one needs its predecessor's Transition in the same commit.
+struct AddKey {
+  KeyRecord key;
+};
+struct Transition {
+  KeyId key;
+  KeyState from = KeyState::active, to = KeyState::rotated;
+  SystemTime at;
+  std::string reason = {};
+};
+struct AddWrapping {
+  KeyId key;
+  Wrapping wrapping;
+};
+// One wrapping, and never the last one of a key. Overwritten, then deleted.
+struct RemoveWrapping {
+  KeyId key;
+  std::string provider, master_key_id;
+};
+// All wrappings of a key: nobody opens it again. Overwritten, then deleted.
+struct DestroySecret {
+  KeyId key;
+  SystemTime at;
+};
+// From now on the tenant is `destroyed`: find_active_key() refuses it, no key is added to it. What
+// it has stays as it is until DestroySecret and Transition. Nothing happens when it is closed.
+struct CloseTenant {
+  TenantId tenant;
+};
+// A small document under a name, replaced as a whole; no text removes it.
+struct Note {
+  std::string name;
+  std::optional<std::string> text;
+};
+// The commit happens only while the lease is held under this fencing number.
+struct Fence {
+  std::string lease;
+  std::uint64_t number = 0;
+};
+
+}  // namespace change
+
+using Change =
+    std::variant<change::AddKey, change::Transition, change::AddWrapping, change::RemoveWrapping,
+                 change::DestroySecret, change::CloseTenant, change::Note, change::Fence>;
+// Applied in order, all or none.
+using Commit = std::vector<Change>;
+
+// A place in a listing by age; the default is the beginning.
+struct AgePlace {
+  SystemTime created_at = SystemTime::min();
+  std::string tenant = {};
+  KeyType type = KeyType::signing;
+};
+
+// A successor and what it replaced.
+struct Replacement {
+  KeyId predecessor;
+  KeyRecord successor;  // without wrappings
+};
+
+struct WrappingCount {
+  std::string provider, master_key_id;
+  std::uint64_t keys = 0;
 };
 
 class KeyStore {
@@ -72,12 +143,54 @@ class KeyStore {
   virtual Result<std::vector<KeyRecord>> list_keys(const CallContext& call,
                                                    const TenantId& tenant) = 0;
 
-  // Adds each successor as the active version and marks its predecessor (version - 1) rotated, all
-  // or none. Errors: conflict when a predecessor is no longer the active version.
-  virtual Status rotate(const CallContext& call, std::span<const KeyRecord> successors) = 0;
-  // Errors: key_not_found; conflict when the key is not in state `from`.
-  virtual Status change_state(const CallContext& call, const KeyId& key, KeyState from, KeyState to,
-                              SystemTime at, std::string_view reason) = 0;
+  // Errors: conflict when a change finds something else than it expects (the key is in another
+  // state, the predecessor is not the active version, the lease is lost, the wrapping is the last
+  // one); already_exists; tenant_not_found, key_not_found; destroyed when a key is added to a
+  // closed tenant; invalid_argument.
+  virtual Status commit(const CallContext& call, const Commit& commit) = 0;
+  // As many commits, each all or none, made durable together; an outcome for each.
+  virtual std::vector<Status> commit_each(const CallContext& call,
+                                          std::span<const Commit> commits) = 0;
+
+  // Active keys of open tenants created before `before`, without wrappings, by age, tenant and
+  // type, after `after`.
+  virtual Result<std::vector<KeyRecord>> keys_created_before(const CallContext& call,
+                                                             SystemTime before,
+                                                             const AgePlace& after,
+                                                             std::size_t limit) = 0;
+  // How many tenants have such a key.
+  virtual Result<std::uint64_t> count_tenants_with_keys_before(const CallContext& call,
+                                                               SystemTime before) = 0;
+  // Successors made in [from, to), of either type, destroyed tenants' included; oldest first.
+  virtual Result<std::vector<Replacement>> replacements_between(const CallContext& call,
+                                                                SystemTime from, SystemTime to,
+                                                                std::size_t limit) = 0;
+  // Signing keys that were active until before `before`, are rotated, and still have their secret;
+  // without wrappings, longest first.
+  virtual Result<std::vector<KeyRecord>> retired_seeds(const CallContext& call, SystemTime before,
+                                                       std::size_t limit) = 0;
+  // Keys, the service's own included, that have wrappings and none by this master key, with their
+  // wrappings, by key id, after `after`.
+  virtual Result<std::vector<KeyRecord>> keys_not_wrapped_by(const CallContext& call,
+                                                             std::string_view provider,
+                                                             std::string_view master_key_id,
+                                                             const KeyId& after,
+                                                             std::size_t limit) = 0;
+  // How many wrappings each master key holds, by provider and master key id; at once, however many
+  // keys there are.
+  virtual Result<std::vector<WrappingCount>> wrapping_counts(const CallContext& call) = 0;
+
+  // Nothing when there is none.
+  virtual Result<std::optional<std::string>> find_note(const CallContext& call,
+                                                       std::string_view name) = 0;
+  // Names that begin with `prefix` and follow `after`, in order, with their texts.
+  virtual Result<std::vector<std::pair<std::string, std::string>>> list_notes(
+      const CallContext& call, std::string_view prefix, std::string_view after,
+      std::size_t limit) = 0;
+
+  // Takes what was deleted out of the store's files. False while a reader still needs it: ask
+  // again.
+  virtual Result<bool> scrub(const CallContext& call) = 0;
 
   // What was changed since `generation` by other daemons and people with a SQL shell; by this store
   // as well, unless it was opened to leave that out.
@@ -97,8 +210,8 @@ class KeyStore {
                                         std::uint64_t count, std::uint64_t limit) = 0;
 
   virtual Result<StoreCounts> counts(const CallContext& call) = 0;
-  // Whether any key has a wrapping by `provider`.
-  virtual Result<bool> has_wrappings_by(const CallContext& call, std::string_view provider) = 0;
+  // Of the same store; lives as long as it does.
+  virtual Coordination& coordination() = 0;
 };
 
 }  // namespace betrace::kms

@@ -54,7 +54,8 @@ TEST(Status, ShowsProviderCachesBreakersAndIssues) {
             R"({"provider":"local","status":"HEALTHY","latency_ms":7,"cache_size":6,)"
             R"("cache_private_keys":3,"cache_public_keys":2,"cache_encryption_keys":1,)"
             R"("circuit_breakers":{"kms-signing-key":"CLOSED","kms-public-key":"OPEN",)"
-            R"("kms-encryption-key":"HALF_OPEN"},"issues":[],"version":"1.2.3",)"
+            R"("kms-encryption-key":"HALF_OPEN"},"wrappings":[{"provider":"local",)"
+            R"("master_key_id":"m","keys":3,"readable":true}],"issues":[],"version":"1.2.3",)"
             R"("uptime_seconds":75})");
 }
 

@@ -182,6 +182,9 @@ TEST(Authorization, ADenialIs403AndAudited) {
   ApiSettings settings;
   settings.admin_token = SecretBytes::copy_of(as_bytes(test_token));
   world.router = std::make_unique<Router>(ApiParts{.keys = world.keys,
+                                                   .lifecycle = world.lifecycle,
+                                                   .rotation = world.rotation,
+                                                   .migration = world.migration,
                                                    .monitor = world.monitor,
                                                    .metrics = world.metrics,
                                                    .authorizer = deny,

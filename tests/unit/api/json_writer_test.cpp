@@ -6,6 +6,8 @@
 #include <boost/json/value.hpp>
 #include <gtest/gtest.h>
 
+#include "base/encoding.h"
+
 namespace betrace::kms {
 namespace {
 

@@ -123,9 +123,9 @@ TEST(Routes, EachAnswersSomethingThatIsItsOwn) {
 
 TEST(Routes, OfALaterReleaseSayWhichTheyAre) {
   ApiWorld world;
-  const auto answer = world.post("/api/admin/kms/rotate-all-keys", "{}");
+  const auto answer = world.post("/v1/traces", "{}");
   EXPECT_EQ(answer.status, 501);
-  EXPECT_EQ(answer.text("detail"), "POST /api/admin/kms/rotate-all-keys is not in this release");
+  EXPECT_EQ(answer.text("detail"), "POST /v1/traces is not in this release");
 }
 
 TEST(Routes, AreKeptFromStrangersEvenWhenTheyComeLater) {

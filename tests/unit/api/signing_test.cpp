@@ -115,7 +115,7 @@ TEST_F(Signing, VerifiesWhatWasSigned) {
   EXPECT_TRUE(good.json().at("valid").as_bool());
   EXPECT_EQ(good.json().at("version").as_int64(), 1);
   EXPECT_EQ(good.text("keyStatus"), "ACTIVE");
-  EXPECT_EQ(good.json().as_object().size(), 4U);
+  EXPECT_EQ(good.json().as_object().size(), 5U);
   const auto bad = verify(R"("payload":"aGVsbG9=","signature":")" + signature + "\"");
   EXPECT_EQ(bad.status, 400) << "stray bits are not base64";
   const auto other = verify(R"("payload":"AAAA","signature":")" + signature + "\"");

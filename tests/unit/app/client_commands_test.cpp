@@ -2,35 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "fake_world.h"
-#include "temporary_directory.h"
+#include "client_fixture.h"
 
 namespace betrace::kms {
 namespace {
-
-class ClientCommands : public testing::Test {
- protected:
-  ClientCommands() {
-    world_.variables["ADMIN_TOKEN"] = "token";
-    world_.variables["BETRACE_KMS_URL"] = "http://localhost:1";
-  }
-
-  ExitCode run(std::vector<std::string> arguments) {
-    auto parsed = parse_command_line(std::move(arguments));
-    if (auto* finished = std::get_if<Finished>(&parsed)) {
-      ADD_FAILURE() << finished->err;
-      return finished->code;
-    }
-    return run_client_command(std::get<CommandLine>(parsed), world_.world(),
-                              [] { return LocalService{}; });
-  }
-  std::string out() const { return world_.out.str(); }
-  std::string err() const { return world_.err.str(); }
-  const HttpCall& call() const { return world_.calls.at(0); }
-
-  TemporaryDirectory directory_;
-  FakeWorld world_;
-};
 
 TEST_F(ClientCommands, SignReadsStandardInputAndPrintsBase64) {
   world_.in.str(std::string("a\0b", 3));
@@ -77,9 +52,10 @@ TEST_F(ClientCommands, VerifySaysValidAndInvalidByWordAndExitCode) {
 }
 
 TEST_F(ClientCommands, VerifyNamesAKeyThatIsNoLongerActive) {
-  world_.answer(200, R"({"valid":true,"keyId":"k1","version":1,"keyStatus":"REVOKED"})");
+  world_.answer(
+      200, R"({"valid":true,"keyId":"k1","version":1,"keyStatus":"DEPRECATED","trusted":true})");
   EXPECT_EQ(run({"verify", "-t", "a", "-s", "AAEC"}), ExitCode::ok);
-  EXPECT_EQ(out(), "valid (key k1, version 1, REVOKED)\n");
+  EXPECT_EQ(out(), "valid (key k1, version 1, DEPRECATED)\n");
 }
 
 TEST_F(ClientCommands, VerifyTakesTheSignatureFromAFileInEitherForm) {

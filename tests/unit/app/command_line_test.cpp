@@ -79,6 +79,27 @@ TEST(CommandLine, VerifyTakesAKeyIdOrAVersionButNotBoth) {
   EXPECT_EQ(finished({"verify", "-t", "a", "-s", "x", "--version", "-1"}).code, ExitCode::usage);
 }
 
+TEST(CommandLine, OptionsThatContradictEachOtherAreMistakes) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"revoke", "-t", "a", "--key-id", "k"},
+           {"revoke", "-t", "a", "--reason", "r", "--key-id", "k", "--version", "1"},
+           {"revoke", "-t", "a", "--reason", "r", "--version", "1", "--type", "other"},
+           {"revoke", "-t", "a", "--reason", "r", "--version", "0", "--type", "signing"},
+           {"rotate", "-t", "a", "--all"},
+           {"rotate", "--all", "--dry-run", "--no-wait"},
+           {"rotate", "--all", "--stagger-ms", "3600001"},
+           {"rotate", "--all", "--stagger-ms", "-1"},
+           {"tenants", "destroy", "a"},
+           {"tenants", "destroy", "--confirm", "a"},
+           {"keys"},
+           {"keys", "list"},
+           {"rotation-report", "--format", "xml"},
+           {"rotation-report", "--format", "csv", "--json"},
+           {"decrypt", "-t", "a", "--allow-revoked=maybe"}}) {
+    EXPECT_EQ(finished(arguments).code, ExitCode::usage) << testing::PrintToString(arguments);
+  }
+}
+
 TEST(CommandLine, MistakesEndWithTwoAndSayWhereHelpIs) {
   for (const auto& arguments :
        std::vector<std::vector<std::string>>{{},
@@ -114,6 +135,13 @@ TEST(CommandLine, EveryCommandHasHelpWithAnExample) {
                                                                    {"encrypt"},
                                                                    {"decrypt"},
                                                                    {"rotate"},
+                                                                   {"rewrap"},
+                                                                   {"revoke"},
+                                                                   {"keys"},
+                                                                   {"keys", "list"},
+                                                                   {"keys", "destroy"},
+                                                                   {"tenants", "destroy"},
+                                                                   {"rotation-report"},
                                                                    {"public-keys"},
                                                                    {"config"},
                                                                    {"version"},
@@ -129,8 +157,8 @@ TEST(CommandLine, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST(CommandLine, CommandsOfLaterReleasesSaySoInOneSentence) {
-  for (const std::string name : {"doctor", "diagnose", "revoke", "rewrap", "migrate", "backup",
-                                 "restore", "check", "evidence", "verify-evidence"}) {
+  for (const std::string name :
+       {"doctor", "diagnose", "backup", "restore", "check", "evidence", "verify-evidence"}) {
     const auto end = finished({name, "--anything", "at", "all"});
     EXPECT_EQ(end.code, ExitCode::usage);
     EXPECT_TRUE(end.err.starts_with("betrace-kms: '" + name + "' is not in this release yet"))
@@ -169,7 +197,10 @@ std::string offered_by_bash(const std::string& words) {
 
 TEST(Completion, BashOffersWhatFits) {
   EXPECT_EQ(offered_by_bash("betrace-kms si"), "sign\n");
-  EXPECT_EQ(offered_by_bash("betrace-kms tenants "), "list create show\n");
+  EXPECT_EQ(offered_by_bash("betrace-kms tenants "), "list create show destroy\n");
+  EXPECT_EQ(offered_by_bash("betrace-kms keys "), "list destroy\n");
+  EXPECT_EQ(offered_by_bash("betrace-kms rotate --d"), "--dry-run\n");
+  EXPECT_EQ(offered_by_bash("betrace-kms revoke --rea"), "--reason\n");
   EXPECT_EQ(offered_by_bash("betrace-kms tenants list --li"), "--limit\n");
   EXPECT_EQ(offered_by_bash("betrace-kms sign --tenant "), "\n");
   EXPECT_EQ(offered_by_bash("betrace-kms --config x health s"), "started serving\n");

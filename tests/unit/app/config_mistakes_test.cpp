@@ -45,13 +45,16 @@ TEST_F(ConfigMistake, IsOneLineWithKeyValueSourceAndWhatIsAccepted) {
       {"betrace.kms.store.url", "postgresql://db/kms",
        "sqlite:PATH; PostgreSQL is not in this release yet"},
       {"kms.rotation.check-cron", "0 2 * * *",
-       "a Quartz cron expression of 6 or 7 fields such as 0 0 2 * * ?, or off"},
-      {"kms.rotation.check-cron", "0 0 2 * * ? 2030 9",
-       "a Quartz cron expression of 6 or 7 fields such as 0 0 2 * * ?, or off"},
+       "a Quartz cron expression such as 0 0 2 * * ?, or off ('0 2 * * *' has 5 fields; 6 or 7 are "
+       "expected: seconds, minutes, hours, day-of-month, month, day-of-week and perhaps year)"},
+      {"kms.rotation.check-cron", "0 0 2 32 * ?",
+       "a Quartz cron expression such as 0 0 2 * * ?, or off (day-of-month '32': 32 is not from 1 "
+       "to 31; accepted are 1-31, * , - / ?, L, L-3, LW and 15W)"},
       {"kms.rotation.check-cron", "0 0 2 * * $",
-       "a Quartz cron expression of 6 or 7 fields such as 0 0 2 * * ?, or off"},
+       "a Quartz cron expression such as 0 0 2 * * ?, or off (day-of-month '*': exactly one of "
+       "day-of-month and day-of-week must be ?; accepted are 1-31, * , - / ?, L, L-3, LW and 15W)"},
       {"kms.rotation.time-zone", "../../etc/passwd",
-       "the name of a time zone such as UTC or Europe/Berlin"},
+       "a name of the time zone database such as UTC or Europe/Berlin"},
       {"betrace.kms.provider", "aws kms", "a name of letters, digits, - and _"},
   };
   for (const auto& [key, value, accepted] : all) {
@@ -164,16 +167,15 @@ TEST_F(ConfigWarning, KeysOfOthersAreNoneOfOurBusiness) {
 }
 
 TEST_F(ConfigWarning, AKeyWithoutEffectIsSaid) {
-  write("kms.rotation.max-age-days=30\nbetrace.kms.second-provider=vault\n");
+  write("betrace.otlp.forward-endpoint=http://localhost:1\nbetrace.kms.second-provider=vault\n");
   overrides_["betrace.kms.second.aws.kms.region"] = "eu-west-1";
+  overrides_["betrace.kms.second.vault.transit.mount"] = "keys";
   environment_["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://localhost:4318";
   EXPECT_EQ(
       warnings(load()),
-      (Lines{"betrace.kms.second-provider (application.properties:2) has no effect in this release "
-             "yet",
-             "betrace.kms.second.aws.kms.region (-D) has no effect in this release yet",
-             "kms.rotation.max-age-days (application.properties:1) has no effect in this release "
-             "yet",
+      (Lines{"betrace.kms.second.vault.transit.mount (-D) has no effect in this release yet",
+             "betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
+             "release yet",
              "quarkus.otel.exporter.otlp.endpoint (environment OTEL_EXPORTER_OTLP_ENDPOINT) has no "
              "effect in this release yet"}));
 }

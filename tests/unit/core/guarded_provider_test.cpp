@@ -1,5 +1,7 @@
 #include "core/guarded_provider.h"
 
+#include <stdexcept>
+
 #include <gtest/gtest.h>
 
 #include "support/fake_clock.h"
@@ -128,6 +130,32 @@ TEST_F(GuardedProviderTest, ACancelledCallIsNeitherRetriedNorCounted) {
   inner.fail_always(ErrorCode::kms_unavailable);
   for (int i = 0; i < 100; ++i) EXPECT_FALSE(guarded.generate_data_key(cancelled, context));
   EXPECT_EQ(inner.generated(), 100);
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+}
+
+TEST_F(GuardedProviderTest, ACallThatComesTooLateAsksNobodyAndCountsNothing) {
+  CallContext late = call;
+  late.deadline = clock.steady_now();
+  inner.fail_always(ErrorCode::kms_timeout);
+  for (int i = 0; i < 100; ++i) {
+    const auto refused = guarded.generate_data_key(late, context);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kms_timeout);
+  }
+  EXPECT_EQ(inner.calls(), 0);
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+}
+
+TEST_F(GuardedProviderTest, AProbeThatThrowsGivesItsPlaceToAnother) {
+  inner.fail_always(ErrorCode::kms_access_denied);
+  for (int i = 0; i < 10; ++i) code();
+  inner.recover();
+  clock.advance(milliseconds(5000));
+  inner.on_call([](const CallContext&) { throw std::runtime_error("scripted"); });
+  EXPECT_THROW(code(), std::runtime_error);
+  EXPECT_EQ(breaker.state(), BreakerState::half_open);
+  inner.on_call({});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(guarded.generate_data_key(call, context));
   EXPECT_EQ(breaker.state(), BreakerState::closed);
 }
 

@@ -12,6 +12,7 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 using Pointer = std::shared_ptr<const int>;
+using Found = KeyCache<int>::Found;
 
 struct KeyCacheTest : testing::Test {
   FakeClock clock;
@@ -24,8 +25,8 @@ struct KeyCacheTest : testing::Test {
   const CallContext call = CallContext::system("test");
 
   static TenantId tenant(int i) { return TenantId::parse("t" + std::to_string(i)).value(); }
-  void load(int i, std::vector<Result<Pointer>>* answers = nullptr, std::uint32_t version = 0) {
-    cache.load(call, tenant(i), version, [answers](Result<Pointer> answer) {
+  void load(int i, std::vector<Result<Found>>* answers = nullptr, std::uint32_t version = 0) {
+    cache.load(call, tenant(i), version, [answers](Result<Found> answer) {
       if (answers != nullptr) answers->push_back(std::move(answer));
     });
   }
@@ -41,7 +42,7 @@ struct KeyCacheTest : testing::Test {
 };
 
 TEST_F(KeyCacheTest, SecondCallerWaitsForTheFirstLoad) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   for (int i = 0; i < 500; ++i) load(1, &answers);
   EXPECT_EQ(loads.size(), 1U);
   EXPECT_TRUE(answers.empty());
@@ -52,7 +53,7 @@ TEST_F(KeyCacheTest, SecondCallerWaitsForTheFirstLoad) {
 }
 
 TEST_F(KeyCacheTest, ErrorsReachAllWhoWaitAndAreNotKept) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   load(1, &answers);
   load(1, &answers);
   answer(fail(ErrorCode::kms_timeout, "slow"));
@@ -63,7 +64,7 @@ TEST_F(KeyCacheTest, ErrorsReachAllWhoWaitAndAreNotKept) {
 }
 
 TEST_F(KeyCacheTest, AnUnknownTenantIsRememberedForASecond) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   load(1, &answers);
   answer(fail(ErrorCode::tenant_not_found, "none"));
   load(1, &answers);
@@ -152,7 +153,7 @@ TEST_F(KeyCacheTest, EvictingATenantDropsAllItsVersionsAndNoOther) {
 }
 
 TEST_F(KeyCacheTest, ALoadThatAnEvictionHasOvertakenBeginsAnewForThoseWhoWait) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   load(1, &answers);
   cache.evict(tenant(1));
   load(1, &answers);  // after the eviction: a load of its own
@@ -167,7 +168,7 @@ TEST_F(KeyCacheTest, ALoadThatAnEvictionHasOvertakenBeginsAnewForThoseWhoWait) {
 }
 
 TEST_F(KeyCacheTest, WhatWasReadBeforeAnEvictionIsNeverAnsweredAfterIt) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   load(1, &answers);
   cache.evict_everything();
   answer(std::make_shared<int>(7));
@@ -179,7 +180,7 @@ TEST_F(KeyCacheTest, WhatWasReadBeforeAnEvictionIsNeverAnsweredAfterIt) {
 }
 
 TEST_F(KeyCacheTest, AKeyThatChangesWithoutEndIsRefusedRatherThanReadForEver) {
-  std::vector<Result<Pointer>> answers;
+  std::vector<Result<Found>> answers;
   load(1, &answers);
   int rounds = 0;
   for (; answers.empty() && rounds < 100; ++rounds) {
@@ -206,6 +207,76 @@ TEST_F(KeyCacheTest, NamesTheTenantsThatWereUsed) {
   clock.advance(seconds(1));
   cache.find(tenant(2));
   EXPECT_EQ(cache.used_since(since), std::vector{tenant(2)});
+}
+
+struct StaleKeyTest : KeyCacheTest {
+  KeyCache<int> kept{{.ttl = minutes(60), .max_size = 100, .stale = minutes(30)},
+                     clock,
+                     [this](const CallContext&, const CacheKey& key, auto done) {
+                       loads.emplace_back(key, std::move(done));
+                     }};
+  // What a caller gets who finds nothing and asks; the provider fails with `error` if it is asked.
+  Result<Found> ask(ErrorCode error = ErrorCode::kms_unavailable) {
+    if (auto found = kept.find(tenant(1))) return found;
+    std::optional<Result<Found>> answered;
+    kept.load(call, tenant(1), 0, [&](Result<Found> found) { answered = std::move(found); });
+    while (!loads.empty()) answer(fail(error, "down"));
+    return *answered;
+  }
+  void fill_kept() {
+    kept.load(call, tenant(1), 0, [](const auto&) {});
+    answer(std::make_shared<int>(1));
+  }
+};
+
+TEST_F(StaleKeyTest, AnOutageLeavesAKeyUsableForItsWindowAndMarked) {
+  fill_kept();
+  clock.advance(minutes(60));
+  const auto stale = ask();
+  ASSERT_TRUE(stale);
+  EXPECT_TRUE(stale->stale);
+  clock.advance(minutes(30) - seconds(1));
+  EXPECT_TRUE(ask()->stale);
+}
+
+TEST_F(StaleKeyTest, TheWindowEndsOnTheSecond) {
+  fill_kept();
+  clock.advance(minutes(90) - seconds(1));
+  ASSERT_TRUE(ask());
+  clock.advance(seconds(1));
+  EXPECT_EQ(ask().error().code, ErrorCode::kms_unavailable);
+}
+
+TEST_F(StaleKeyTest, AKeyIsNotStaleBeforeItsTime) {
+  fill_kept();
+  clock.advance(minutes(59));
+  EXPECT_FALSE(ask()->stale);
+}
+
+TEST_F(StaleKeyTest, OnlyAnOutageOpensTheWindow) {
+  fill_kept();
+  clock.advance(minutes(61));
+  EXPECT_EQ(ask(ErrorCode::destroyed).error().code, ErrorCode::destroyed);
+}
+
+TEST_F(StaleKeyTest, AnEvictionEndsTheWindowAtOnce) {
+  fill_kept();
+  clock.advance(minutes(61));
+  ASSERT_TRUE(ask());
+  kept.evict(tenant(1));
+  EXPECT_EQ(ask().error().code, ErrorCode::kms_unavailable);
+}
+
+TEST_F(StaleKeyTest, TheProviderThatIsBackIsAskedWithinASecond) {
+  fill_kept();
+  clock.advance(minutes(61));
+  ASSERT_TRUE(ask()->stale);
+  clock.advance(seconds(1));
+  kept.load(call, tenant(1), 0, [](const auto&) {});
+  ASSERT_EQ(loads.size(), 1U);
+  answer(std::make_shared<int>(2));
+  EXPECT_EQ(*kept.find(tenant(1)), 2);
+  EXPECT_FALSE(kept.find(tenant(1)).stale);
 }
 
 TEST(KeyCacheThreads, ManyThreadsFindLoadAndEvictWithoutHarm) {

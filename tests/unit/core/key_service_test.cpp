@@ -1,5 +1,6 @@
 #include <set>
 
+#include "core/succession.h"
 #include "support/service_fixture.h"
 
 namespace betrace::kms {
@@ -205,7 +206,7 @@ TEST_F(KeyServiceTest, NoticesAPublicKeyThatWasSwappedInTheStoreWithoutTheProvid
 TEST_F(KeyServiceTest, ACorruptRowStopsNoOtherAndCountsAsNoFailureOfTheProvider) {
   CircuitBreaker breaker("kms-signing-key", {}, clock, [](const auto&, auto) {});
   GuardedProvider guarded(provider, breaker, {}, clock, metrics);
-  opener = KeyOpener{{&guarded, &guarded}, {}};
+  opener = KeyOpener{{&guarded, &guarded}};
   for (int i = 0; i < 20; ++i) {
     const auto tenant = TenantId::parse("t" + std::to_string(i)).value();
     const auto made = create(tenant);
@@ -221,13 +222,13 @@ TEST_F(KeyServiceTest, ACorruptRowStopsNoOtherAndCountsAsNoFailureOfTheProvider)
 TEST_F(KeyServiceTest, SaysWhenAnotherProviderHoldsTheKey) {
   create(acme);
   FakeProvider elsewhere("elsewhere");
-  opener = KeyOpener{{&elsewhere, &elsewhere}, {}};
+  opener = KeyOpener{{&elsewhere, &elsewhere}};
   service = restart();
   const auto refused = sign(acme, "x");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::wrapped_elsewhere);
   EXPECT_EQ(elsewhere.calls(), 0);
-  opener = KeyOpener{{&elsewhere, &elsewhere}, {{"fake", {&provider, &provider}}}};
+  opener = KeyOpener{{&elsewhere, &elsewhere}, {{&provider, &provider}}};
   EXPECT_TRUE(sign(acme, "x"));
 }
 
@@ -321,8 +322,10 @@ TEST_F(KeyServiceTest, BatchesAnswerInOrderAndOneBadItemDoesNotSinkTheRest) {
   auto unknown_version = fresh;
   unknown_version[4] = 99;
   const ByteView ciphertexts[] = {fresh, as_bytes("junk"), unknown_version, old};
+  const EncryptionContext no_context;
+  const DecryptOptions options{.context = no_context};
   const auto opened = wait<std::vector<Result<WipedBytes>>>(
-      [&](auto done) { service->decrypt(call, acme, ciphertexts, {}, std::move(done)); });
+      [&](auto done) { service->decrypt(call, acme, ciphertexts, options, std::move(done)); });
   ASSERT_TRUE(opened) << opened.error().message;
   EXPECT_EQ(as_text(*opened->at(0)), "two");
   EXPECT_EQ(opened->at(1).error().code, ErrorCode::invalid_ciphertext);

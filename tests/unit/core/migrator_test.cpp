@@ -1,0 +1,168 @@
+// Keys that move from one master key to another.
+#include "core/migrator.h"
+
+#include "core/migration_note.h"
+#include "support/life_fixture.h"
+
+namespace betrace::kms {
+namespace {
+
+using std::chrono::seconds;
+
+struct MigratorTest : LifeFixture {
+  FakeProvider next{"next"};
+
+  // A service whose new keys go to `next`, and the migrator beside it.
+  struct Moved {
+    Moved(MigratorTest& world, const std::string& name, Migrator::Options options = {})
+        : migrator({world.store, world.opener, *world.service, world.provider_threads,
+                    world.store_threads, world.clock, name},
+                   options) {}
+    Migrator migrator;
+  };
+  void switch_provider() {
+    opener = KeyOpener{{&next, &next}, {{&provider, &provider}}};
+    service = restart();
+  }
+  Result<MigrationRun> start(Moved& on) {
+    return wait<MigrationRun>([&](auto done) { on.migrator.start(call, std::move(done)); });
+  }
+  MigrationState state(Moved& on) {
+    return wait<MigrationState>([&](auto done) { on.migrator.state(call, std::move(done)); })
+        .value();
+  }
+  std::uint64_t held_by(std::string_view name) {
+    std::uint64_t keys = 0;
+    const auto counts = store.wrapping_counts(call).value();
+    for (const auto& each : counts) {
+      if (each.provider == name) keys += each.keys;
+    }
+    return keys;
+  }
+};
+
+TEST_F(MigratorTest, MovesEveryKeyAndWhatWasMadeBeforeStillWorks) {
+  create(acme);
+  create(other);
+  ASSERT_TRUE(rotate(acme));
+  const auto signature = sign(acme, "evidence").value();
+  const auto sealed = encrypt(acme, "pii").value();
+  switch_provider();
+  Moved one(*this, "one", {.batch_size = 2});
+  const auto begun = start(one);
+  ASSERT_TRUE(begun) << begun.error().message;
+  EXPECT_EQ(begun->total, 7U) << "two tenants, one rotation, the service key";
+  EXPECT_EQ(begun->provider, "next");
+  one.migrator.tick({});
+  const auto done = state(one);
+  EXPECT_EQ(done.run.state, MigrationRun::State::complete);
+  EXPECT_EQ(done.run.moved, 7U);
+  EXPECT_EQ(done.run.failed, 0U);
+  EXPECT_EQ(held_by("fake"), 0U);
+  EXPECT_EQ(held_by("next"), 7U);
+  // The old provider may go.
+  opener = KeyOpener{{&next, &next}};
+  service = restart();
+  EXPECT_EQ(sign(acme, "evidence")->bytes, signature.bytes);
+  EXPECT_TRUE(verify(acme, "evidence", signature.bytes)->valid);
+  EXPECT_EQ(decrypt(acme, sealed), "pii");
+}
+
+TEST_F(MigratorTest, AKeyThatCannotBeOpenedIsReportedAndKept) {
+  create(acme);
+  const auto broken = active(acme);
+  ASSERT_TRUE(store.edit_key(broken.id, [](KeyRecord& row) { row.wrappings[0].blob[20] ^= 1; }));
+  switch_provider();
+  Moved one(*this, "one");
+  ASSERT_TRUE(start(one));
+  one.migrator.tick({});
+  const auto done = state(one).run;
+  EXPECT_EQ(done.failed, 1U);
+  EXPECT_EQ(done.moved, 2U);
+  ASSERT_EQ(done.failures.size(), 1U);
+  EXPECT_EQ(done.failures[0].key, broken.id);
+  EXPECT_EQ(store.find_key(call, acme, KeyType::signing, 1)->wrappings[0].provider, "fake");
+}
+
+TEST_F(MigratorTest, ANewFormThatDoesNotOpenLeavesTheOldOneInPlace) {
+  create(acme);
+  switch_provider();
+  Moved one(*this, "one");
+  ASSERT_TRUE(start(one));
+  next.fail_always(ErrorCode::kms_access_denied);
+  one.migrator.tick({});
+  EXPECT_EQ(state(one).run.failed, 3U);
+  EXPECT_EQ(held_by("fake"), 3U);
+  EXPECT_TRUE(sign(acme, "x"));
+}
+
+TEST_F(MigratorTest, GoesOnWhereADaemonWasInterrupted) {
+  for (int i = 0; i < 10; ++i) create(TenantId::parse("t" + std::to_string(i)).value());
+  switch_provider();
+  std::stop_source killed;
+  int commits = 0;
+  store.before_each([&](std::string_view verb) -> Status {
+    if (verb == "commit_each" && ++commits > 3) killed.request_stop();
+    return commits > 3 ? Status(fail(ErrorCode::store_unavailable, "killed")) : Status();
+  });
+  Moved dying(*this, "dying", {.batch_size = 3});
+  ASSERT_TRUE(start(dying));
+  dying.migrator.tick(killed.get_token());
+  store.before_each({});
+  EXPECT_GT(held_by("next"), 0U);
+  EXPECT_GT(held_by("fake"), 0U);
+  clock.advance(seconds(31));
+  Moved two(*this, "two");
+  EXPECT_EQ(state(two).run.state, MigrationRun::State::interrupted);
+  for (int i = 0; i < 6; ++i) two.migrator.tick({});
+  EXPECT_EQ(state(two).run.state, MigrationRun::State::complete);
+  EXPECT_EQ(held_by("fake"), 0U);
+  for (int i = 0; i < 10; ++i)
+    EXPECT_TRUE(sign(TenantId::parse("t" + std::to_string(i)).value(), "x"));
+}
+
+TEST_F(MigratorTest, OneRunsAtATime) {
+  create(acme);
+  switch_provider();
+  Moved one(*this, "one"), two(*this, "two");
+  ASSERT_TRUE(start(one));
+  EXPECT_EQ(start(one).error().code, ErrorCode::conflict);
+  EXPECT_EQ(start(two).error().code, ErrorCode::conflict);
+}
+
+TEST_F(MigratorTest, TheBudgetHoldsBackTheProviders) {
+  for (int i = 0; i < 5; ++i) create(TenantId::parse("t" + std::to_string(i)).value());
+  switch_provider();
+  Moved one(*this, "one", {.calls_per_second = 3});
+  const auto begun = clock.steady_now();
+  ASSERT_TRUE(start(one));
+  one.migrator.tick({});
+  EXPECT_GE(clock.steady_now() - begun, seconds(10)) << "eleven keys";
+}
+
+TEST_F(MigratorTest, KeysOfTwoInstancesOfOneProviderAreOpenedByTheOneThatCan) {
+  FakeProvider account_a("cloud"), account_b("cloud");
+  opener = KeyOpener{{&account_a, &account_a}};
+  service = restart();
+  create(acme);
+  const auto signature = sign(acme, "x").value();
+  opener = KeyOpener{{&account_b, &account_b}, {{&account_a, &account_a}}};
+  service = restart();
+  EXPECT_EQ(sign(acme, "x")->bytes, signature.bytes);
+  create(other);
+  EXPECT_TRUE(sign(other, "x"));
+}
+
+TEST_F(MigratorTest, SaysWhatNobodyOpens) {
+  create(acme);
+  opener = KeyOpener{{&next, &next}};
+  service = restart();
+  Moved one(*this, "one");
+  const auto holders = state(one).holders;
+  ASSERT_EQ(holders.size(), 1U);
+  EXPECT_FALSE(holders[0].readable);
+  EXPECT_EQ(holders[0].count.keys, 3U);
+}
+
+}  // namespace
+}  // namespace betrace::kms
