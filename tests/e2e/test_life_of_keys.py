@@ -42,6 +42,13 @@ def wait_for_rotation(daemon, seconds=60):
                  and run["status"] == "COMPLETE" and run, seconds, "the rotation to end", every=0.05)
 
 
+def connections_of(port):
+    """Established at the server's end, accepted by it or not."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
 def test_a_rotation_is_served_by_the_other_daemon_within_a_second(pair):
     first, second = pair
     first.create("acme")
@@ -69,9 +76,10 @@ def test_after_a_revocation_is_acknowledged_no_daemon_signs_with_the_key(pair):
         key = active(first, "acme")["keyId"]
         first.ok("POST", f"/api/tenants/acme/keys/{key}/revoke", json=REASON)
         acknowledged = time.monotonic()
-        time.sleep(0.3)
-        late = [each for each in list(signed) if each[0] > acknowledged]
-        assert late and all(used > version for _, used in late)
+        late = until(lambda: len(found := [used for begun, used in list(signed)
+                                           if begun > acknowledged]) >= 40 and found,
+                     10, "signatures after the acknowledgement")
+        assert min(late) > version
     stop.set()
     for each in threads:
         each.join(30)
@@ -92,7 +100,7 @@ def test_a_stopped_daemon_holds_an_acknowledgement_back_for_its_lease_and_woken_
         second.post("/api/tenants/acme/sign", {"payload": b64("x")}))) for _ in range(20)]
     for each in callers:
         each.start()
-    time.sleep(0.3)
+    until(lambda: connections_of(second.port) >= len(callers), 10, "all callers to wait")
     second.signal(signal.SIGCONT)
     for each in callers:
         each.join(30)
@@ -182,8 +190,10 @@ class Life:
         self.tenants, self.signatures, self.ciphertexts = [], [], []
         self.destroying, self.destroyed = set(), set()
         self.numbers = iter(range(10**9))
+        self.ended = threading.Event()
 
     def run(self):
+        self.ended.clear()
         self.threads = [threading.Thread(target=self.caller, args=(work,), daemon=True)
                         for work in (self.create, self.use, self.use, self.rotate, self.rotate_all,
                                      self.destroy)]
@@ -196,10 +206,13 @@ class Life:
 
     def caller(self, work):
         try:
-            while True:
+            while not self.ended.is_set():
                 work()
         except (requests.RequestException, OSError):
             return  # killed
+
+    def until(self, condition):
+        until(lambda: condition() or self.ended.is_set(), 60, "the others' work")
 
     def any_tenant(self):
         with self.lock:
@@ -210,12 +223,11 @@ class Life:
         tenant = f"t{next(self.numbers)}"
         if self.daemon.put(f"/api/tenants/{tenant}").status_code == 201:
             self.tenants.append(tenant)
-        time.sleep(0.01)
 
     def use(self):
         tenant = self.any_tenant()
         if tenant is None:
-            return time.sleep(0.01)
+            return self.until(lambda: self.tenants)
         answer = self.daemon.post(f"/api/tenants/{tenant}/sign", {"payload": b64(tenant)})
         if answer.status_code == 200:
             self.signatures.append((tenant, answer.json()))
@@ -227,14 +239,14 @@ class Life:
         tenant = self.any_tenant()
         if tenant is not None:
             self.daemon.post(f"/api/tenants/{tenant}/rotate")
-        time.sleep(0.01)
 
     def rotate_all(self):
         self.daemon.post("/api/admin/kms/rotate-all-keys", {"force": True})
-        time.sleep(0.1)
+        made = len(self.tenants)
+        self.until(lambda: len(self.tenants) > made + 5)
 
     def destroy(self):
-        time.sleep(0.15)
+        self.until(lambda: len(self.tenants) > 10 * len(self.destroying))
         tenant = self.any_tenant()
         if tenant is None:
             return
@@ -250,7 +262,9 @@ def test_kill_9_at_any_moment_tears_nothing(daemons):
     life = Life(daemon)
     for _ in range(KILLS):
         life.run()
-        time.sleep(random.uniform(0.2, 1.2))
+        goal = len(life.signatures) + random.randint(5, 150)
+        until(lambda: len(life.signatures) >= goal, 60, "signatures", every=0.001)
+        life.ended.set()
         daemon.signal(signal.SIGKILL)
         daemon.wait(20)
         life.join()
