@@ -226,4 +226,10 @@ std::string rfc3339(SystemTime at) {
                      time.subseconds().count());
 }
 
+std::string file_stamp(SystemTime at) {
+  auto text = rfc3339(at);
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  return text;
+}
+
 }  // namespace betrace::kms

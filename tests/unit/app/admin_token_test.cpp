@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/encoding.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "app/client_commands.h"
 #include "fake_world.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 

@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "app/config.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 

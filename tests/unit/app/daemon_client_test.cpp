@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_world.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {

@@ -16,7 +16,7 @@
 #include "app/hardening.h"
 #include "app/program.h"
 #include "fake_world.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "app/admin_token.h"
 #include "base/encoding.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {

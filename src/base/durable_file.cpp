@@ -1,0 +1,123 @@
+#include "base/durable_file.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/try.h"
+
+namespace betrace::kms {
+namespace {
+
+std::unexpected<Error> failed(std::string_view verb, const std::string& path) {
+  return fail(ErrorCode::store_unavailable,
+              fmt::format("cannot {} {}: {}", verb, path, std::generic_category().message(errno)));
+}
+
+class File {
+ public:
+  File(const std::string& path, int flags) : descriptor_(::open(path.c_str(), flags, 0600)) {}
+  ~File() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  bool is_open() const { return descriptor_ >= 0; }
+  int get() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+bool write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const auto count = ::write(descriptor, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
+std::string folder_of(const std::string& path) {
+  auto folder = std::filesystem::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> read_whole_file(const std::string& path) {
+  const File file(path, O_RDONLY | O_CLOEXEC);
+  if (!file.is_open() && errno == ENOENT) return std::nullopt;
+  if (!file.is_open()) return failed("read", path);
+  std::string text;
+  std::string part(65536, '\0');
+  for (;;) {
+    const auto count = ::read(file.get(), part.data(), part.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return failed("read", path);
+    if (count == 0) return text;
+    text.append(part, 0, static_cast<std::size_t>(count));
+  }
+}
+
+Status replace_file(const std::string& path, std::string_view text) {
+  const auto draft = path + ".new";
+  {
+    const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    if (!file.is_open() || !write_all(file.get(), text) || ::fsync(file.get()) != 0) {
+      return failed("write", draft);
+    }
+  }
+  if (::rename(draft.c_str(), path.c_str()) != 0) return failed("replace", path);
+  return sync_folder(folder_of(path));
+}
+
+Status append_line(const std::string& path, std::string_view line) {
+  bool is_new = false;
+  {
+    const File file(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    if (!file.is_open()) return failed("write", path);
+    const auto size = ::lseek(file.get(), 0, SEEK_END);
+    char last = '\n';
+    if (size < 0 || (size > 0 && ::pread(file.get(), &last, 1, size - 1) != 1)) {
+      return failed("read", path);
+    }
+    is_new = size == 0;
+    std::string text = last == '\n' ? "" : "\n";
+    text.append(line) += '\n';
+    if (!write_all(file.get(), text) || ::fsync(file.get()) != 0) return failed("write", path);
+  }
+  return is_new ? sync_folder(folder_of(path)) : Status{};
+}
+
+Status sync_folder(const std::string& folder) {
+  const File directory(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!directory.is_open() || ::fsync(directory.get()) != 0) return failed("synchronise", folder);
+  return {};
+}
+
+Result<FolderLock> FolderLock::take(const std::string& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return failed("open", folder);
+  FolderLock lock(descriptor);
+  while (::flock(descriptor, LOCK_EX) != 0) {
+    if (errno != EINTR) return failed("lock", folder);
+  }
+  return lock;
+}
+
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+FolderLock::~FolderLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);  // the lock goes with it
+}
+
+}  // namespace betrace::kms

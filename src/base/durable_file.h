@@ -1,0 +1,37 @@
+// Small files that must survive a crash whole: what a call wrote is on the disk when it returns.
+// Made with mode 0600. Thread-safe; processes that write the same files take a FolderLock first.
+//
+// Errors of every function: store_unavailable, naming the file and the system's reason.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "betrace/kms/result.h"
+
+namespace betrace::kms {
+
+// Nothing when there is no such file.
+Result<std::optional<std::string>> read_whole_file(const std::string& path);
+// The old content or the new one, never a part.
+Status replace_file(const std::string& path, std::string_view text);
+// Adds `line` and a line end. A line that a crash has cut off before is ended first.
+Status append_line(const std::string& path, std::string_view line);
+// What was renamed or made in `folder` is there after a crash as well.
+Status sync_folder(const std::string& folder);
+
+// Held by one process and thread at a time, until it goes.
+class FolderLock {
+ public:
+  static Result<FolderLock> take(const std::string& folder);
+  ~FolderLock();
+  FolderLock(FolderLock&& other) noexcept;
+  FolderLock& operator=(FolderLock&&) = delete;
+
+ private:
+  explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_;
+};
+
+}  // namespace betrace::kms
