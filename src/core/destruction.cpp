@@ -48,6 +48,7 @@ Result<std::vector<DestroyedVersion>> parse_versions(const boost::json::value& r
 
 std::string to_text(const DestructionNote& note) {
   return JsonNote()
+      .flag("buried", note.buried)
       .text("certificate", note.certificate)
       .time("destroyedAt", note.destroyed_at)
       .raw("keys", versions_json(note.versions))
@@ -74,7 +75,8 @@ Result<DestructionNote> parse_destruction_note(std::string_view text) {
                          .probe_after = text_of(root, "probeAfter"),
                          .versions = TRY(parse_versions(root)),
                          .certificate = text_of(root, "certificate"),
-                         .scrubbed = flag_of(root, "scrubbed")};
+                         .scrubbed = flag_of(root, "scrubbed"),
+                         .buried = flag_of(root, "buried")};
 }
 
 Destruction to_destruction(const DestructionNote& note) {
@@ -84,8 +86,32 @@ Destruction to_destruction(const DestructionNote& note) {
           .destroyed_at = note.is_destroyed() ? note.destroyed_at : note.requested_at,
           .signing_keys = signing,
           .encryption_keys = note.versions.size() - signing,
-          .pending = !note.scrubbed || note.certificate.empty(),
+          .pending = !note.is_complete(),
           .certificate = note.certificate};
+}
+
+change::Note written(std::string_view prefix, const DestructionNote& note) {
+  return {.name = std::string(prefix) + note.tenant.str(), .text = to_text(note)};
+}
+
+Commit destruction_commit(DestructionNote& note, const std::vector<KeyRecord>& keys,
+                          SystemTime now) {
+  Commit commit;
+  note.versions.clear();
+  for (const auto& key : keys) {
+    note.versions.push_back({.id = key.id, .type = key.type, .version = key.version});
+    commit.emplace_back(change::DestroySecret{.key = key.id, .at = now});
+    // A revoked signing key stays revoked: its signatures must not be trusted again.
+    const bool stays = key.state == KeyState::destroyed ||
+                       (key.type == KeyType::signing && key.state == KeyState::revoked);
+    if (stays) continue;
+    commit.emplace_back(
+        change::Transition{.key = key.id, .from = key.state, .to = KeyState::destroyed, .at = now});
+  }
+  note.destroyed_at = now;
+  commit.emplace_back(written(destroyed_prefix, note));
+  commit.emplace_back(written(destroying_prefix, note));
+  return commit;
 }
 
 std::string destruction_statement(const DestructionNote& note) {

@@ -8,6 +8,7 @@
 
 #include "betrace/kms/key.h"
 #include "betrace/kms/key_lifecycle.h"
+#include "betrace/kms/key_store.h"
 #include "betrace/kms/result.h"
 
 namespace betrace::kms {
@@ -34,14 +35,23 @@ struct DestructionNote {
   std::vector<DestroyedVersion> versions;
   std::string certificate;  // DSSE envelope
   bool scrubbed = false;
+  bool buried = false;  // the certificate stands outside the store (witness.h)
 
   bool is_destroyed() const { return destroyed_at != SystemTime(); }
+  bool is_complete() const { return scrubbed && buried && !certificate.empty(); }
 };
 
 std::string to_text(const DestructionNote& note);
+// It under `prefix` in the store.
+change::Note written(std::string_view prefix, const DestructionNote& note);
 // Errors: corrupt.
 Result<DestructionNote> parse_destruction_note(std::string_view text);
 Destruction to_destruction(const DestructionNote& note);
+
+// What destroys the secrets of `keys`, all of the tenant's; `note` is told, and goes into the store
+// with it.
+Commit destruction_commit(DestructionNote& note, const std::vector<KeyRecord>& keys,
+                          SystemTime now);
 
 // The payload of the certificate, RFC 8785.
 std::string destruction_statement(const DestructionNote& note);

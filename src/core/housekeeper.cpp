@@ -16,12 +16,15 @@ constexpr milliseconds beat{100};
 }  // namespace
 
 Housekeeper::Housekeeper(const Parts& parts, std::vector<CircuitBreaker*> breakers)
-    : breakers_(std::move(breakers)), store_threads_(parts.store_threads), clock_(parts.clock) {
+    : breakers_(std::move(breakers)), clock_(parts.clock) {
   auto& keys = parts.keys;
   const auto now = clock_.steady_now();
   const auto add = [&](std::string_view name, milliseconds interval, auto work) {
-    chores_.push_back(
-        {.name = name, .interval = interval, .work = std::move(work), .due = now + interval});
+    chores_.push_back({.name = name,
+                       .interval = interval,
+                       .work = std::move(work),
+                       .on = &parts.store_threads,
+                       .due = now + interval});
   };
   add("follow changes", milliseconds(150),
       [&membership = parts.membership] { return membership.beat(); });
@@ -29,6 +32,8 @@ Housekeeper::Housekeeper(const Parts& parts, std::vector<CircuitBreaker*> breake
       [&lifecycle = parts.lifecycle] { return lifecycle.resume(); });
   add("write activity", minutes(1), [&keys] { return keys.write_activity(); });
   add("refresh metrics", seconds(30), [&keys] { return keys.refresh_metrics(); });
+  add("move the store's epoch on", seconds(5), [&epochs = parts.epochs] { return epochs.keep(); });
+  chores_.back().on = &parts.provider_threads;
   add("sweep caches", seconds(10), [&keys]() -> Status {
     keys.sweep_caches();
     return {};
@@ -56,7 +61,7 @@ void Housekeeper::run(std::stop_token stop) {
 void Housekeeper::begin(Chore& chore) {
   chore.due = clock_.steady_now() + chore.interval;
   if (chore.running->exchange(true)) return;
-  const bool posted = store_threads_.post(
+  const bool posted = chore.on->post(
       [name = chore.name, work = chore.work, running = chore.running, failing = chore.failing] {
         const auto status = work();
         // Said once when it begins to fail, not four times a second.

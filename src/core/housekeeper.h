@@ -1,6 +1,6 @@
 // What must happen without anybody asking: breakers learn that their delay is over, changes of
 // other daemons are followed, activity is written, expired keys leave memory. One thread keeps the
-// time; what may block runs on the store's threads, one of a kind at a time.
+// time; what may block runs on the store's threads or the provider's, one of a kind at a time.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,9 @@ class Housekeeper {
     KeyServiceImpl& keys;
     Membership& membership;
     Lifecycle& lifecycle;
+    EpochKeeper& epochs;
     Executor& store_threads;
+    Executor& provider_threads;
     const Clock& clock;
   };
   Housekeeper(const Parts& parts, std::vector<CircuitBreaker*> breakers);
@@ -40,6 +42,7 @@ class Housekeeper {
     std::string_view name;
     std::chrono::milliseconds interval;
     std::function<Status()> work;
+    Executor* on = nullptr;
     std::chrono::steady_clock::time_point due = {};
     std::shared_ptr<std::atomic<bool>> running = std::make_shared<std::atomic<bool>>(false);
     std::shared_ptr<std::atomic<bool>> failing = std::make_shared<std::atomic<bool>>(false);
@@ -48,7 +51,6 @@ class Housekeeper {
   void begin(Chore& chore);
 
   std::vector<CircuitBreaker*> breakers_;
-  Executor& store_threads_;
   const Clock& clock_;
   std::vector<Chore> chores_;
   std::jthread thread_;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/try.h"
+#include "core/envelope.h"
 #include "core/key_service_impl.h"
 #include "core/run_on.h"
 #include "core/succession.h"

@@ -39,6 +39,7 @@ void Lifecycle::change(CallContext call, Done<T> done, Work work) {
       parts_.provider_threads,
       [this, call, done = std::move(done)](Result<T> made) mutable {
         if (!made) return done(std::move(made));
+        parts_.epochs.try_advance(call);
         parts_.membership.when_applied(
             call, [done = std::move(done), made = std::move(made)](Status applied) mutable {
               if (!applied) return done(std::unexpected(std::move(applied).error()));

@@ -4,6 +4,7 @@
 //   destroyed   secrets overwritten and deleted, in one commit with a note of what was destroyed
 //   certified   the probe has failed, the service key has signed what happened
 //   scrubbed    the store's files do not hold the deleted bytes any more
+//   buried      the certificate stands outside the store, where no restored backup undoes it
 // resume() goes on where a daemon, this one or another, was interrupted.
 #pragma once
 
@@ -16,8 +17,10 @@
 
 #include "base/executor.h"
 #include "core/destruction.h"
+#include "core/epoch_keeper.h"
 #include "core/key_service_impl.h"
 #include "core/membership.h"
+#include "core/witness.h"
 
 namespace betrace::kms {
 
@@ -26,6 +29,8 @@ struct LifecycleParts {
   KeyStore& store;
   KeyServiceImpl& keys;
   Membership& membership;
+  EpochKeeper& epochs;
+  Witness& witness;
   Executor& provider_threads;
   const Clock& clock;
 };

@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/try.h"
+#include "core/envelope.h"
 #include "core/lifecycle.h"
 #include "core/run_on.h"
 #include "core/succession.h"
@@ -18,10 +19,6 @@ constexpr std::chrono::milliseconds scrub_pause{50};
 
 std::string note_name(std::string_view prefix, const TenantId& tenant) {
   return std::string(prefix) + tenant.str();
-}
-
-change::Note written(std::string_view prefix, const DestructionNote& note) {
-  return {.name = note_name(prefix, note.tenant), .text = to_text(note)};
 }
 
 Result<std::optional<DestructionNote>> find_destruction(KeyStore& store, const CallContext& call,
@@ -99,34 +96,29 @@ Result<DestructionNote> Lifecycle::finish(const CallContext& call, DestructionNo
                scrubbed.error().message);
     }
   }
+  if (!note.certificate.empty() && !note.buried) {
+    const auto buried = parts_.witness.bury(note.certificate);
+    note.buried = buried.has_value();
+    if (!buried) {
+      log.warn("the tombstone of tenant {} is not written yet: {}", note.tenant.str(),
+               buried.error().message);
+    }
+  }
   Commit commit{written(destroyed_prefix, note)};
-  const bool complete = note.scrubbed && !note.certificate.empty();
-  if (complete) {
+  if (note.is_complete()) {
     commit.emplace_back(
         change::Note{.name = note_name(destroying_prefix, note.tenant), .text = {}});
   } else {
     commit.emplace_back(written(destroying_prefix, note));
   }
   TRY(parts_.store.commit(call, commit));
+  parts_.epochs.try_advance(call);
   return note;
 }
 
 Status Lifecycle::destroy_secrets(const CallContext& call, DestructionNote& note) {
-  const auto now = parts_.clock.now();
-  Commit commit;
-  note.versions.clear();
-  for (const auto& key : TRY(parts_.store.list_keys(call, note.tenant))) {
-    note.versions.push_back({.id = key.id, .type = key.type, .version = key.version});
-    commit.emplace_back(change::DestroySecret{.key = key.id, .at = now});
-    const bool stays = key.state == KeyState::destroyed ||
-                       (key.type == KeyType::signing && key.state == KeyState::revoked);
-    if (stays) continue;
-    commit.emplace_back(
-        change::Transition{.key = key.id, .from = key.state, .to = KeyState::destroyed, .at = now});
-  }
-  note.destroyed_at = now;
-  commit.emplace_back(written(destroyed_prefix, note));
-  commit.emplace_back(written(destroying_prefix, note));
+  const auto keys = TRY(parts_.store.list_keys(call, note.tenant));
+  const auto commit = destruction_commit(note, keys, parts_.clock.now());
   const auto done = parts_.store.commit(call, commit);
   if (!done) {
     // Another daemon may have been first; what it wrote is what happened.

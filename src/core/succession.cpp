@@ -5,18 +5,13 @@
 #include "base/canonical_json.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "core/envelope.h"
 
 namespace betrace::kms {
 namespace {
 
 std::string milliseconds(SystemTime time) {
   return std::to_string(time.time_since_epoch().count());
-}
-
-bool verifies(ByteView public_key, ByteView encoded, ByteView signature) {
-  VerifyJob job{.public_key = public_key, .payload = encoded, .signature = signature};
-  sodium_signer().verify({&job, 1});
-  return job.valid;
 }
 
 std::string_view to_string(Succession::Kind kind) {
@@ -59,7 +54,7 @@ Bytes attest(const SigningKey& service_key, const KeyRecord& record) {
 }
 
 bool is_attested(ByteView service_public_key, const KeyRecord& record) {
-  return verifies(service_public_key, attested_bytes(record), record.attestation);
+  return is_signed_by(service_public_key, attested_bytes(record), record.attestation);
 }
 
 std::string succession_json(const KeyRecord& predecessor, const KeyRecord& successor,
@@ -98,27 +93,9 @@ bool is_successor(ByteView service_public_key, const KeyRecord& predecessor,
   if (succession.kind == Succession::Kind::unvouched) return true;
   const auto encoded = dsse_encode(
       succession_type, as_bytes(succession_json(predecessor, successor, succession.kind)));
-  if (!verifies(service_public_key, encoded, succession.by_service)) return false;
+  if (!is_signed_by(service_public_key, encoded, succession.by_service)) return false;
   return succession.kind == Succession::Kind::compromise ||
-         verifies(predecessor.public_key, encoded, succession.by_predecessor);
-}
-
-std::string dsse_envelope(std::string_view type, std::string_view payload,
-                          std::span<const EnvelopeSignature> signatures) {
-  std::string out = "{\"payload\":";
-  append_json_string(base64_encode(as_bytes(payload)), out);
-  out += ",\"payloadType\":";
-  append_json_string(type, out);
-  out += ",\"signatures\":[";
-  for (bool first = true; const auto& signature : signatures) {
-    if (!std::exchange(first, false)) out += ',';
-    out += "{\"keyid\":";
-    append_json_string(signature.key.str(), out);
-    out += ",\"sig\":";
-    append_json_string(base64_encode(signature.bytes), out);
-    out += '}';
-  }
-  return out + "]}";
+         is_signed_by(predecessor.public_key, encoded, succession.by_predecessor);
 }
 
 }  // namespace betrace::kms

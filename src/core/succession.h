@@ -4,7 +4,6 @@
 // our own over RFC 8785 JSON whose members are strings.
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "betrace/kms/key.h"
@@ -36,14 +35,5 @@ Succession sign_succession(const KeyRecord& predecessor, const KeyRecord& succes
 // Whether the successor's own succession bears the signatures that its kind asks for.
 bool is_successor(ByteView service_public_key, const KeyRecord& predecessor,
                   const KeyRecord& successor);
-
-struct EnvelopeSignature {
-  KeyId key;
-  ByteView bytes;
-};
-// {"payloadType","payload" (base64),"signatures":[{"keyid","sig"}]}, of
-// https://github.com/secure-systems-lab/dsse.
-std::string dsse_envelope(std::string_view type, std::string_view payload,
-                          std::span<const EnvelopeSignature> signatures);
 
 }  // namespace betrace::kms

@@ -10,6 +10,7 @@
 #include "core/membership.h"
 #include "core/rotation_control.h"
 #include "support/service_fixture.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 
@@ -22,7 +23,9 @@ struct LifeFixture : ServiceFixture {
            std::string cron)
         : service(world.restart()),
           membership({world.store, *service, world.clock}, name, lease),
-          lifecycle({world.store, *service, membership, world.provider_threads, world.clock},
+          epochs({world.store, service->service_key(), world.witness, world.clock}),
+          lifecycle({world.store, *service, membership, epochs, world.witness,
+                     world.provider_threads, world.clock},
                     {.ciphertext_age_max = world.ciphertext_age_max}),
           rotation(
               {world.store, *service, world.store_threads, world.provider_threads, world.clock,
@@ -33,10 +36,13 @@ struct LifeFixture : ServiceFixture {
     }
     std::unique_ptr<KeyServiceImpl> service;
     Membership membership;
+    EpochKeeper epochs;
     Lifecycle lifecycle;
     Rotation rotation;
   };
   std::chrono::days ciphertext_age_max{0};
+  TemporaryDirectory outside;
+  Witness witness{outside.path()};
 
   std::unique_ptr<Daemon> daemon(const std::string& name, RotationOptions options = {},
                                  std::string cron = "off") {
