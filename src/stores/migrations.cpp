@@ -62,6 +62,17 @@ Result<bool> run_step(SqliteDb& db, const Migration& step) {
 
 std::span<const Migration> migrations() { return all_migrations; }
 
+Status check_ours(SqliteDb& db) {
+  const auto version = TRY(number(db, "PRAGMA user_version"));
+  TRY(check_ours(db, version, migrations().size()));
+  if (version > 0) return {};
+  return fail(ErrorCode::store_unavailable, fmt::format("{} is an empty database", db.path()));
+}
+
+Result<bool> has_newest_schema(SqliteDb& db) {
+  return TRY(number(db, "PRAGMA user_version")) == static_cast<std::int64_t>(migrations().size());
+}
+
 Status migrate(SqliteDb& db, std::span<const Migration> steps) {
   const auto version = TRY(number(db, "PRAGMA user_version"));
   TRY(check_ours(db, version, steps.size()));

@@ -20,4 +20,8 @@ std::span<const Migration> migrations();
 // Errors: store_unavailable when the schema is newer than this program, or not ours.
 Status migrate(SqliteDb& db, std::span<const Migration> steps = migrations());
 
+// Whether the file is a store of ours that this release knows. Errors: store_unavailable.
+Status check_ours(SqliteDb& db);
+Result<bool> has_newest_schema(SqliteDb& db);
+
 }  // namespace betrace::kms

@@ -150,6 +150,25 @@ Status SqliteDb::execute(const char* sql) {
   return {};
 }
 
+// The source's open read transaction keeps others' commits out of the copy, and keeps SQLite from
+// beginning it anew for each of them.
+Status SqliteDb::copy_from(SqliteDb& source,
+                           const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+  constexpr int pages_at_once = 1024;
+  TRY(source.execute("BEGIN; SELECT count(*) FROM sqlite_schema"));
+  auto* const backup = sqlite3_backup_init(db_.get(), "main", source.db_.get(), "main");
+  int code = backup == nullptr ? sqlite3_errcode(db_.get()) : SQLITE_OK;
+  while (code == SQLITE_OK) {
+    code = sqlite3_backup_step(backup, pages_at_once);
+    const auto total = static_cast<std::uint64_t>(sqlite3_backup_pagecount(backup));
+    progress(total - static_cast<std::uint64_t>(sqlite3_backup_remaining(backup)), total);
+  }
+  if (backup != nullptr) sqlite3_backup_finish(backup);
+  TRY(source.execute("COMMIT"));
+  if (code != SQLITE_DONE) return std::unexpected(error(code));
+  return {};
+}
+
 bool SqliteDb::in_transaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
 
 std::int64_t SqliteDb::rows_changed() const { return sqlite3_changes64(db_.get()); }

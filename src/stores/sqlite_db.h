@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -89,6 +90,9 @@ class SqliteDb {
   }
   // One or more statements, compiled and forgotten.
   Status execute(const char* sql);
+  // Replaces this database's content with that of `source`, as it is at one moment.
+  Status copy_from(SqliteDb& source,
+                   const std::function<void(std::uint64_t done, std::uint64_t total)>& progress);
 
   // False after the transaction ended by itself, as it does when the disk is full.
   bool in_transaction() const;
