@@ -89,7 +89,7 @@ Status make_token_file(const std::string& path) {
 
 }  // namespace
 
-Status make_data_directory(const std::string& path) {
+Status make_data_directory(const std::string& path, std::string_view key) {
   std::error_code error;
   const std::filesystem::path directory(path);
   if (directory.has_parent_path()) {
@@ -104,9 +104,8 @@ Status make_data_directory(const std::string& path) {
   if (!error && access(path.c_str(), W_OK | X_OK) != 0) error = {errno, std::generic_category()};
   if (!error) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("betrace.kms.data-dir: cannot use {}: {}; a directory that this user may "
-                          "write is expected",
-                          path, error.message()));
+              fmt::format("{}: cannot use {}: {}; a directory that this user may write is expected",
+                          key, path, error.message()));
 }
 
 bool is_token(std::string_view text) {

@@ -14,7 +14,7 @@ inline constexpr std::string_view admin_token_file_name = "admin-token";
 
 // Creates `path` with mode 0700, its parents by the umask; one that exists stays as it is. Errors:
 // invalid_argument names the path and the system's reason.
-Status make_data_directory(const std::string& path);
+Status make_data_directory(const std::string& path, std::string_view key = "betrace.kms.data-dir");
 
 // One or more visible ASCII characters, as a header can carry them.
 bool is_token(std::string_view text);

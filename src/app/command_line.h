@@ -50,6 +50,7 @@ struct CommandLine {
   bool all = false;
   bool force = false;
   bool dry_run = false;
+  bool accept_rollback = false;
   bool no_wait = false;
   std::optional<std::uint32_t> stagger_ms;
   std::string from, to;  // of rotation-report

@@ -12,8 +12,8 @@
 namespace betrace::kms {
 namespace {
 
-constexpr std::array<std::string_view, 7> later = {
-    "doctor", "diagnose", "backup", "restore", "check", "evidence", "verify-evidence"};
+constexpr std::array<std::string_view, 4> later = {"doctor", "diagnose", "evidence",
+                                                   "verify-evidence"};
 
 class Tree {
  public:
@@ -31,6 +31,7 @@ class Tree {
     add_key_commands();
     add_lifecycle_commands();
     add_rotation_commands();
+    add_store_commands();
     add_local_commands();
     for (const auto name : later) {
       auto* command = app_.add_subcommand(std::string(name), "Not in this release yet");
@@ -298,6 +299,34 @@ class Tree {
     report.add_option("-o,--output", line_.output, "Where to; - is standard output")
         ->type_name("FILE")
         ->capture_default_str();
+  }
+
+  void add_store_commands() {
+    auto& backup = command(app_, "backup",
+                           "Copy the store, as it is at one moment, into a new file, while the "
+                           "service goes on",
+                           "betrace-kms backup /mnt/backup/kms-2026-11-25.db");
+    backup.add_option("file", line_.file, "The new file")->type_name("FILE")->required();
+    auto& restore = command(app_, "restore",
+                            "Put a backup in the store's place, while the service is stopped; what "
+                            "was there is kept beside it, and destroyed tenants stay destroyed",
+                            "betrace-kms restore /mnt/backup/kms-2026-11-25.db");
+    restore
+        .add_option("file", line_.file,
+                    "The backup; without one, with --accept-rollback, the store as it stands")
+        ->type_name("FILE");
+    restore.add_flag("--accept-rollback", line_.accept_rollback,
+                     "Also when it is older than what was here: keys and revocations made since "
+                     "are lost");
+    auto& check = command(app_, "check",
+                          "Whether a store or a backup fits together; exit code 1 when it does not",
+                          "betrace-kms check /mnt/backup/kms-2026-11-25.db");
+    check
+        .add_option("file", line_.file, "A backup, or another store; the configured store if none")
+        ->type_name("FILE");
+    for (auto* each : {&backup, &restore, &check}) {
+      each->add_flag("--json", line_.json, "Print the report as JSON");
+    }
   }
 
   void add_local_commands() {

@@ -143,6 +143,10 @@ constexpr ConfigKey keys[] = {
     {.name = "betrace.kms.data-dir",
      .default_value = "data",
      .description = "State of the embedded default: database, local master key, admin token"},
+    {.name = "betrace.kms.witness-dir",
+     .default_value = "${betrace.kms.data-dir}",
+     .description = "Folder of the high-water mark and the tombstones, which outlive a restored "
+                    "backup; on another disk than the store where there is one"},
     {.name = "betrace.kms.local.master-key-file",
      .default_value = "${betrace.kms.data-dir}/local-master.key",
      .of_provider = true,

@@ -18,6 +18,7 @@
 #include "app/config.h"
 #include "app/daemon.h"
 #include "app/hardening.h"
+#include "app/store_commands.h"
 #include "base/encoding.h"
 #include "base/try.h"
 #include "net/curl_client.h"
@@ -84,6 +85,15 @@ ExitCode show_config(const CommandLine& line, const World& world) {
   return ExitCode::ok;
 }
 
+ExitCode store_command(const CommandLine& line, const World& world) {
+  auto inputs = config_inputs(line, world);
+  inputs.lenient = true;
+  const auto config = Config::load(inputs);
+  if (!config) return complain_lines(world, config.error().message);
+  warn(world, config->warnings());
+  return run_store_command(line, world, *config);
+}
+
 ExitCode show_version(const CommandLine& line, const World& world) {
   if (line.json) {
     world.out << fmt::format("{{\"version\":\"{}\"}}\n", version());
@@ -126,6 +136,7 @@ ExitCode run_command(std::vector<std::string> arguments, const World& world) {
   const auto& line = std::get<CommandLine>(parsed);
   if (line.command == "serve") return serve_command(line, world);
   if (line.command == "config") return show_config(line, world);
+  if (is_store_command(line.command)) return store_command(line, world);
   if (line.command == "version") return show_version(line, world);
   if (line.command == "completion") {
     world.out << completion_script(line.shell);

@@ -22,7 +22,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::string_view sqlite_scheme = "sqlite:";
 constexpr std::string_view local_key_file = "betrace.kms.local.master-key-file";
 
 milliseconds ms(const Config& config, std::string_view key) {
@@ -111,12 +110,7 @@ ProviderPair guard(Core::Parts& parts, const Config& config, Provider& provider,
 }
 
 Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
-  const auto url = config.text("betrace.kms.store.url");
-  if (!url.starts_with(sqlite_scheme)) {
-    return fail(ErrorCode::not_implemented,
-                "betrace.kms.store.url: this release stores in sqlite:PATH only");
-  }
-  return open_sqlite_store({.path = url.substr(sqlite_scheme.size()),
+  return open_sqlite_store({.path = TRY(store_file(config)),
                             .busy_timeout = milliseconds(2000),
                             .readers = 4,
                             .skip_own_changes = true});
@@ -240,10 +234,17 @@ Status make_life_of_keys(Core::Parts& parts, const Config& config) {
   parts.membership = std::make_unique<Membership>(
       Membership::Parts{.store = *parts.store, .keys = *parts.keys, .clock = system_clock()},
       Membership::make_node_name(), options.lease);
+  parts.epochs =
+      std::make_unique<EpochKeeper>(EpochKeeper::Parts{.store = *parts.store,
+                                                       .service_key = parts.keys->service_key(),
+                                                       .witness = *parts.witness,
+                                                       .clock = system_clock()});
   parts.lifecycle = std::make_unique<Lifecycle>(
       LifecycleParts{.store = *parts.store,
                      .keys = *parts.keys,
                      .membership = *parts.membership,
+                     .epochs = *parts.epochs,
+                     .witness = *parts.witness,
                      .provider_threads = *parts.provider_threads,
                      .clock = system_clock()},
       LifecycleOptions{.ciphertext_age_max =
@@ -309,7 +310,9 @@ Status make_service(Core::Parts& parts, const Config& config) {
   parts.housekeeper.emplace(Housekeeper::Parts{.keys = *parts.keys,
                                                .membership = *parts.membership,
                                                .lifecycle = *parts.lifecycle,
+                                               .epochs = *parts.epochs,
                                                .store_threads = *parts.store_threads,
+                                               .provider_threads = *parts.provider_threads,
                                                .clock = system_clock()},
                             std::move(ticking));
   return {};
@@ -333,6 +336,7 @@ Core::Core(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Result<std::unique_ptr<Core>> Core::open(const Config& config) {
   auto parts = std::make_unique<Parts>();
   parts->store = TRY(open_store(config));
+  TRY(check_history(*parts, config));
   parts->http = make_http_client();
   TRY(make_providers(*parts, config));
   TRY(make_service(*parts, config));
@@ -380,6 +384,9 @@ Core::~Core() {
   if (const auto written = parts.keys->write_activity(); !written) {
     logger(log_category::kms)
         .warn("the last activity was not written: {}", written.error().message);
+  }
+  if (const auto kept = parts.epochs->keep(); !kept) {
+    logger(log_category::kms).warn("the store's epoch was not moved on: {}", kept.error().message);
   }
   parts.metrics->set_cache_report({});
 }

@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "base/http.h"
 #include "core/circuit_breaker.h"
+#include "core/epoch_keeper.h"
 #include "core/guarded_provider.h"
 #include "core/housekeeper.h"
 #include "core/key_opener.h"
@@ -23,6 +24,7 @@
 #include "core/migrator.h"
 #include "core/rotation_control.h"
 #include "core/service_monitor.h"
+#include "core/witness.h"
 #include "telemetry/metrics.h"
 
 namespace betrace::kms {
@@ -38,6 +40,8 @@ struct Core::Parts {
   std::unique_ptr<KeyOpener> opener;
   std::optional<ThreadPool> store_threads, provider_threads, heavy_threads;
   std::unique_ptr<KeyServiceImpl> keys;
+  std::optional<Witness> witness;
+  std::unique_ptr<EpochKeeper> epochs;
   std::unique_ptr<Membership> membership;
   std::unique_ptr<Lifecycle> lifecycle;
   std::unique_ptr<Rotation> rotation;
@@ -46,5 +50,11 @@ struct Core::Parts {
   std::optional<Housekeeper> housekeeper;
   std::jthread warming;
 };
+
+// The store at betrace.kms.store.url: its file.
+Result<std::string> store_file(const Config& config);
+// Refuses a store that is older than it was, and destroys again what was destroyed before it was
+// restored. Errors: conflict, corrupt.
+Status check_history(Core::Parts& parts, const Config& config);
 
 }  // namespace betrace::kms
