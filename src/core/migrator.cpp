@@ -83,10 +83,14 @@ void Migrator::start(CallContext call, Done<MigrationRun> done) {
                        });
 }
 
-Result<Migrator::Begun> Migrator::begin_run(const CallContext& call) {
-  // Where new keys go, as the provider names it: an alias says nothing about the key behind it.
-  const auto sample = TRY(parts_.opener.current().encryption->generate_data_key(
+Result<Wrapping> Migrator::target(const CallContext& call) {
+  auto sample = TRY(parts_.opener.current().encryption->generate_data_key(
       call, key_context(TenantId::service(), KeyType::encryption)));
+  return std::move(sample.wrapped);
+}
+
+Result<Migrator::Begun> Migrator::begin_run(const CallContext& call) {
+  const auto to = TRY(target(call));
   auto& leases = parts_.store.coordination();
   const auto fence = leases.acquire(call, migration_lease, parts_.node, options_.lease);
   if (!fence && fence.error().code == ErrorCode::conflict) return already_running();
@@ -96,8 +100,8 @@ Result<Migrator::Begun> Migrator::begin_run(const CallContext& call) {
                       .id = KeyId::generate(now).str(),
                       .node = parts_.node,
                       .started_at = now,
-                      .provider = sample.wrapped.provider,
-                      .master_key_id = sample.wrapped.master_key_id},
+                      .provider = to.provider,
+                      .master_key_id = to.master_key_id},
               .fence = *fence};
   for (const auto& each : TRY(parts_.store.wrapping_counts(call))) {
     const bool there =
@@ -113,10 +117,9 @@ std::optional<Migrator::Begun> Migrator::take_over(const CallContext& call) {
   if (!text || !*text) return std::nullopt;
   auto run = parse_migration_run(**text);
   if (!run || run->state != MigrationRun::State::running) return std::nullopt;
-  // A daemon that was configured otherwise since must not finish what it does not do.
-  if (run->provider != parts_.opener.current().encryption->name()) return std::nullopt;
+  if (run->id == others_run_) return std::nullopt;
   const auto held = parts_.store.coordination().holder(call, migration_lease);
-  if (!held || *held) return std::nullopt;
+  if (!held || *held || !is_ours(call, *run)) return std::nullopt;
   const auto fence =
       parts_.store.coordination().acquire(call, migration_lease, parts_.node, options_.lease);
   if (!fence) return std::nullopt;
@@ -126,6 +129,19 @@ std::optional<Migrator::Begun> Migrator::take_over(const CallContext& call) {
   run->failed = 0;
   run->failures.clear();
   return Begun{.run = *std::move(run), .fence = *fence};
+}
+
+// A daemon whose new keys go elsewhere must not finish it: it would wrap each key where it is.
+bool Migrator::is_ours(const CallContext& call, const MigrationRun& run) {
+  const auto to = target(call);
+  if (!to) return false;  // the provider is down; asked again
+  if (to->provider == run.provider && to->master_key_id == run.master_key_id) return true;
+  others_run_ = run.id;
+  log().warn(
+      "The migration to {} {} was interrupted, and new keys are wrapped by {} {} now: it is "
+      "left as it is",
+      run.provider, run.master_key_id, to->provider, to->master_key_id);
+  return false;
 }
 
 void Migrator::execute(Begun begun, std::stop_token stop) {

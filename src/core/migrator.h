@@ -55,8 +55,11 @@ class Migrator final : public MigrationControl {
     KeyRecord key;
     Wrapping wrapping;
   };
+  // Where new keys go, as the provider names it: an alias says nothing about the key behind it.
+  Result<Wrapping> target(const CallContext& call);
   Result<Begun> begin_run(const CallContext& call);
   std::optional<Begun> take_over(const CallContext& call);
+  bool is_ours(const CallContext& call, const MigrationRun& run);
   void execute(Begun begun, std::stop_token stop);
   bool move(Begun& begun, const std::vector<KeyRecord>& keys, std::stop_token stop);
   Status store(Begun& begun, const std::vector<Moved>& moved);
@@ -71,6 +74,7 @@ class Migrator final : public MigrationControl {
   bool busy_ = false;
   std::optional<Begun> requested_;
   int ticks_ = 0;
+  std::string others_run_;  // the id of one that goes elsewhere; of the thread
   std::jthread thread_;
 };
 

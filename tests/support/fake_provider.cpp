@@ -60,7 +60,7 @@ Result<Wrapping> FakeProvider::encrypt(const CallContext& call,
                                        std::span<const std::uint8_t> plaintext,
                                        const EncryptionContext& context) {
   if (auto error = begin(call, encrypted_)) return std::unexpected(*std::move(error));
-  Wrapping wrapping{.provider = name_, .master_key_id = "fake-master-key"};
+  Wrapping wrapping{.provider = name_, .master_key_id = master_key_id_};
   wrapping.blob.resize(gcm_nonce_bytes + plaintext.size() + gcm_tag_bytes);
   const auto nonce = std::span(wrapping.blob).first<gcm_nonce_bytes>();
   random_bytes(nonce);
@@ -85,7 +85,7 @@ Result<SecretBytes> FakeProvider::decrypt(const CallContext& call, const Wrappin
 
 Result<MasterKeyInfo> FakeProvider::describe_key(const CallContext& call) {
   if (auto error = begin(call, described_)) return std::unexpected(*std::move(error));
-  return MasterKeyInfo{.key_id = "fake-master-key", .state = "Enabled"};
+  return MasterKeyInfo{.key_id = master_key_id_, .state = "Enabled"};
 }
 
 }  // namespace betrace::kms

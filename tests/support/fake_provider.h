@@ -14,8 +14,9 @@ namespace betrace::kms {
 
 class FakeProvider final : public Provider {
  public:
-  explicit FakeProvider(std::string name = "fake", bool remote = true)
-      : name_(std::move(name)), remote_(remote) {}
+  explicit FakeProvider(std::string name = "fake", bool remote = true,
+                        std::string master_key_id = "fake-master-key")
+      : name_(std::move(name)), remote_(remote), master_key_id_(std::move(master_key_id)) {}
 
   std::string_view name() const override { return name_; }
   std::string description() const override { return "a fake"; }
@@ -46,6 +47,7 @@ class FakeProvider final : public Provider {
 
   const std::string name_;
   const bool remote_;
+  const std::string master_key_id_;
   const SecretBytes master_ = SecretBytes::random(32);
   std::mutex mutex_;
   std::deque<Error> failures_;

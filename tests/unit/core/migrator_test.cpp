@@ -121,6 +121,35 @@ TEST_F(MigratorTest, GoesOnWhereADaemonWasInterrupted) {
     EXPECT_TRUE(sign(TenantId::parse("t" + std::to_string(i)).value(), "x"));
 }
 
+TEST_F(MigratorTest, ADaemonWhoseKeysGoElsewhereLeavesAnInterruptedRun) {
+  FakeProvider a("cloud", true, "key-a"), b("cloud", true, "key-b");
+  opener = KeyOpener{{&a, &a}};
+  service = restart();
+  for (int i = 0; i < 3; ++i) create(TenantId::parse("t" + std::to_string(i)).value());
+  opener = KeyOpener{{&b, &b}, {{&a, &a}}};
+  service = restart();
+  Moved dying(*this, "dying");
+  ASSERT_TRUE(start(dying));
+  clock.advance(seconds(31));
+
+  opener = KeyOpener{{&a, &a}, {{&b, &b}}};
+  service = restart();
+  Moved back(*this, "back");
+  for (int i = 0; i < 12; ++i) back.migrator.tick({});
+  const auto left = state(back);
+  EXPECT_EQ(left.run.state, MigrationRun::State::interrupted);
+  EXPECT_EQ(left.run.failed, 0U);
+  ASSERT_EQ(left.holders.size(), 1U);
+  EXPECT_EQ(left.holders[0].count.master_key_id, "key-a");
+  const auto asked = a.generated();
+  for (int i = 0; i < 12; ++i) back.migrator.tick({});
+  EXPECT_EQ(a.generated(), asked) << "the provider is asked once where keys go";
+  // The lease is free for a run of its own.
+  ASSERT_TRUE(start(back));
+  back.migrator.tick({});
+  EXPECT_EQ(state(back).run.state, MigrationRun::State::complete);
+}
+
 TEST_F(MigratorTest, OneRunsAtATime) {
   create(acme);
   switch_provider();
