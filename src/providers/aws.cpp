@@ -185,10 +185,12 @@ class AwsProvider final : public Provider {
                     .blob = Bytes(blob->begin(), blob->end())};
   }
 
-  // A row under a master key that is not there says nothing about the configured one.
+  // A row under a master key that is not there, or that another account keeps to itself, says
+  // nothing about the configured one.
   Error of_this_key(Error error, const Wrapping& wrapping) const {
-    if (error.type == "NotFoundException" &&
-        !same_kms_key(wrapping.master_key_id, settings_.key_id)) {
+    if (same_kms_key(wrapping.master_key_id, settings_.key_id)) return error;
+    const bool alias = settings_.key_id.find("alias/") != std::string::npos;
+    if (error.type == "NotFoundException" || (error.type == "AccessDeniedException" && !alias)) {
       error.code = ErrorCode::wrapped_elsewhere;
     }
     return error;
@@ -209,7 +211,7 @@ class AwsProvider final : public Provider {
 // The region of the profile is a convenience; a file that cannot be read is said by the first
 // call, which needs its credentials.
 std::optional<std::string> profile_region(const ProviderEnvironment& environment) {
-  const AwsFileNames names = find_aws_files(environment.environment);
+  const AwsFileNames names = find_aws_files(environment);
   const auto profiles = read_aws_profiles(names);
   if (!profiles) return std::nullopt;
   const auto profile = profiles->find(names.profile);

@@ -131,7 +131,9 @@ void AwsCredentialCache::forget(const Pointer& refused) {
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
                                         const std::string& region, const std::string& sts_url) {
   std::vector<std::unique_ptr<CredentialSource>> sources;
-  sources.push_back(std::make_unique<EnvironmentCredentials>(environment.environment));
+  if (!environment.settings(aws_profile_setting)) {
+    sources.push_back(std::make_unique<EnvironmentCredentials>(environment.environment));
+  }
   sources.push_back(std::make_unique<ProfileCredentials>(environment, region, sts_url));
   return AwsCredentialCache(std::move(sources), environment.clock);
 }

@@ -80,7 +80,7 @@ class AwsCredentialCache {
   SystemTime retry_at_{};  // not before, after a load failed while the old ones were valid
 };
 
-// Environment, then the shared files.
+// Environment, then the shared files; of an instance whose profile is set, the profile alone.
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
                                         const std::string& region, const std::string& sts_url);
 

@@ -163,9 +163,9 @@ Status parse_aws_file(std::string_view text, AwsFileKind kind, std::string_view 
   return FileParser(kind, file, into).parse(text);
 }
 
-AwsFileNames find_aws_files(const EnvironmentVariables& environment) {
+AwsFileNames find_aws_files(const ProviderEnvironment& environment) {
   const auto variable = [&](const char* name) {
-    return environment ? environment(name).value_or("") : std::string();
+    return environment.environment ? environment.environment(name).value_or("") : std::string();
   };
   const std::string home = variable("HOME");
   const auto file = [&](const char* name, const char* usual) {
@@ -177,11 +177,17 @@ AwsFileNames find_aws_files(const EnvironmentVariables& environment) {
   AwsFileNames names;
   names.credentials = file("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials");
   names.config = file("AWS_CONFIG_FILE", "/.aws/config");
+  names.named_by = aws_profile_setting;
+  names.profile = environment.settings(aws_profile_setting).value_or("");
   for (const char* name : {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}) {
-    if (names.profile.empty()) names.profile = variable(name);
+    if (!names.profile.empty()) return names;
+    names.named_by = name;
+    names.profile = variable(name);
   }
-  names.profile_was_named = !names.profile.empty();
-  if (!names.profile_was_named) names.profile = "default";
+  if (names.profile.empty()) {
+    names.named_by.clear();
+    names.profile = "default";
+  }
   return names;
 }
 

@@ -18,6 +18,10 @@
 
 namespace betrace::kms {
 
+// Names the profile of one instance, as --profile does for the AWS CLI: an instance that has it
+// leaves the credentials of the environment to others.
+inline constexpr std::string_view aws_profile_setting = "aws.kms.profile";
+
 // Keys in lower case; a sub-key is "s3.max_concurrent_requests".
 using AwsProfile = std::map<std::string, WipedString, std::less<>>;
 using AwsProfiles = std::map<std::string, AwsProfile, std::less<>>;
@@ -31,10 +35,11 @@ Status parse_aws_file(std::string_view text, AwsFileKind kind, std::string_view 
 
 struct AwsFileNames {
   std::string credentials, config;  // empty: none, because there is no home directory
-  std::string profile;              // AWS_PROFILE, AWS_DEFAULT_PROFILE, else "default"
-  bool profile_was_named = false;
+  // The setting aws.kms.profile, AWS_PROFILE, AWS_DEFAULT_PROFILE, else "default".
+  std::string profile;
+  std::string named_by;  // which of them; empty: none
 };
-AwsFileNames find_aws_files(const EnvironmentVariables& environment);
+AwsFileNames find_aws_files(const ProviderEnvironment& environment);
 
 // What stat(2) says of both files: differs once either has been written, made or removed.
 struct AwsFileStamp {

@@ -65,7 +65,7 @@ ProfileCredentials::ProfileCredentials(const ProviderEnvironment& environment,
                                        const std::string& region, const std::string& sts_url)
     : environment_(environment.environment),
       sts_{environment.http, environment.clock, region, sts_url},
-      names_(find_aws_files(environment.environment)) {}
+      names_(find_aws_files(environment)) {}
 
 std::string ProfileCredentials::description() const {
   if (names_.credentials.empty() && names_.config.empty()) {
@@ -82,9 +82,9 @@ Result<std::optional<AwsCredentials>> ProfileCredentials::load(const CallContext
   const AwsProfiles profiles = TRY(read_aws_profiles(names_));
   const auto found = profiles.find(names_.profile);
   if (found == profiles.end()) {
-    if (!names_.profile_was_named) return std::nullopt;
-    return refuse(names_.profile, "it is named by AWS_PROFILE, but neither {} nor {} has it",
-                  names_.credentials, names_.config);
+    if (names_.named_by.empty()) return std::nullopt;
+    return refuse(names_.profile, "it is named by {}, but neither {} nor {} has it",
+                  names_.named_by, names_.credentials, names_.config);
   }
   const auto& [name, profile] = *found;
   if (!profile_value(profile, "role_arn").empty() &&

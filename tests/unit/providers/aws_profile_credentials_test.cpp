@@ -67,10 +67,12 @@ TEST_F(AwsProfileCredentialsTest, NoFilesOrNoKeysInTheDefaultProfileMeansNothing
 TEST_F(AwsProfileCredentialsTest, AProfileThatWasNamedAndIsNotThereIsAnError) {
   world_.variables["AWS_PROFILE"] = "prod";
   const std::string message = refusal();
-  for (const auto& part :
-       {std::string("AWS profile 'prod'"), folder_.file("credentials"), folder_.file("config")}) {
+  for (const auto& part : {std::string("AWS profile 'prod'"), std::string("by AWS_PROFILE"),
+                           folder_.file("credentials"), folder_.file("config")}) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   }
+  world_.settings["aws.kms.profile"] = "kms";
+  EXPECT_NE(refusal().find("AWS profile 'kms': it is named by aws.kms.profile"), std::string::npos);
 }
 
 TEST_F(AwsProfileCredentialsTest, HalfAPairOfKeysIsAnErrorThatDoesNotTellTheOtherHalf) {

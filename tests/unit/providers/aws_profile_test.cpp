@@ -95,25 +95,31 @@ TEST(AwsFiles, ALineThatIsNoneIsNamedByNumberAndNotQuoted) {
 TEST(AwsFiles, AreFoundWhereTheVariablesOrTheHomeDirectorySay) {
   ProviderWorld world;
   world.variables = {{"HOME", "/home/u"}};
-  auto names = find_aws_files(world.environment().environment);
+  auto names = find_aws_files(world.environment());
   EXPECT_EQ(names.credentials, "/home/u/.aws/credentials");
   EXPECT_EQ(names.config, "/home/u/.aws/config");
   EXPECT_EQ(names.profile, "default");
-  EXPECT_FALSE(names.profile_was_named);
+  EXPECT_EQ(names.named_by, "");
 
   world.variables = {{"HOME", "/home/u"},
                      {"AWS_SHARED_CREDENTIALS_FILE", "~/c"},
                      {"AWS_CONFIG_FILE", "/etc/aws"},
                      {"AWS_DEFAULT_PROFILE", "old"},
                      {"AWS_PROFILE", "prod"}};
-  names = find_aws_files(world.environment().environment);
+  names = find_aws_files(world.environment());
   EXPECT_EQ(names.credentials, "/home/u/c");
   EXPECT_EQ(names.config, "/etc/aws");
   EXPECT_EQ(names.profile, "prod");
-  EXPECT_TRUE(names.profile_was_named);
+  EXPECT_EQ(names.named_by, "AWS_PROFILE");
+
+  world.settings["aws.kms.profile"] = "kms";
+  names = find_aws_files(world.environment());
+  EXPECT_EQ(names.profile, "kms");
+  EXPECT_EQ(names.named_by, "aws.kms.profile");
+  world.settings.clear();
 
   world.variables = {};
-  EXPECT_EQ(find_aws_files(world.environment().environment).credentials, "");
+  EXPECT_EQ(find_aws_files(world.environment()).credentials, "");
 }
 
 TEST(AwsFiles, TheCredentialsFileComesBeforeTheConfigurationFile) {

@@ -256,6 +256,45 @@ TEST_F(AwsProviderTest, WithoutCredentialsTheFirstCallSaysWhereItLooked) {
   EXPECT_TRUE(kms().seen().empty());
 }
 
+TEST_F(AwsProviderTest, AnInstanceWhoseProfileIsSetUsesNobodyElsesCredentials) {
+  const TemporaryFolder folder;
+  world_.variables["AWS_SHARED_CREDENTIALS_FILE"] =
+      folder.write("credentials",
+                   "[old-account]\naws_access_key_id = AKIAOLD\naws_secret_access_key = s\n"
+                   "[empty]\nregion = eu-west-1\n");
+  world_.settings["aws.kms.profile"] = "old-account";
+  ASSERT_TRUE(make()->generate_data_key(call_, context));
+  EXPECT_EQ(kms().seen().back().access_key_id, "AKIAOLD");
+
+  world_.settings["aws.kms.profile"] = "empty";
+  const auto refused = make()->generate_data_key(call_, context);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kms_access_denied);
+  EXPECT_TRUE(refused.error().message.starts_with(
+      "no AWS credentials found; looked in: profile 'empty' of "))
+      << refused.error().message;
+}
+
+TEST_F(AwsProviderTest, DeniedAccessToAnotherKeySaysNothingOfTheConfiguredOne) {
+  const std::string denied =
+      R"({"__type":"AccessDeniedException","Message":"User: u is not authorized to perform: )"
+      R"(kms:Decrypt on this resource"})";
+  const auto decrypt = [&](const std::string& master_key_id) {
+    kms().add_trouble({.operation = "Decrypt", .status = 400, .body = denied});
+    return make()
+        ->decrypt(call_, {.provider = "aws", .master_key_id = master_key_id, .blob = {1, 2, 3}},
+                  context)
+        .error();
+  };
+  const std::string other = "arn:aws:kms:us-east-1:222222222222:key/of-another-account";
+  EXPECT_EQ(decrypt(key_).code, ErrorCode::kms_access_denied);
+  EXPECT_EQ(decrypt(other).code, ErrorCode::wrapped_elsewhere);
+  EXPECT_NE(decrypt(other).message.find("is not authorized to perform"), std::string::npos);
+  // Which key is behind an alias is not known here.
+  world_.settings["aws.kms.master-key-id"] = "alias/betrace";
+  EXPECT_EQ(decrypt(other).code, ErrorCode::kms_access_denied);
+}
+
 TEST_F(AwsProviderTest, ExpiredCredentialsAreReplacedWithinTheCall) {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& id) {
