@@ -1,59 +1,18 @@
 """AWS as it checks its callers: signatures, IAM policies, session tokens, roles, clocks. And boto3,
 which is not our code, opens what we store."""
 
-import json
 import pathlib
-import uuid
 
 import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harness.aws import aws_environment, aws_properties
+from harness.aws import FOUR, Account, aws_environment, aws_properties
 from harness.daemon import b64, problem, unb64
 from harness.store import Store
 from harness.waiting import until
 
 FAKETIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-FOUR = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"]
-
-
-def policy(actions, resource):
-    return json.dumps({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": actions, "Resource": resource}]})
-
-
-class Account:
-    """A KMS key, and IAM users and roles that may do what a test says."""
-
-    def __init__(self, server):
-        self.server = server
-        self.iam, self.kms = server.client("iam"), server.client("kms")
-        self.key = self.kms.create_key()["KeyMetadata"]["Arn"]
-
-    def user(self, actions):
-        name = f"betrace-{uuid.uuid4()}"
-        self.iam.create_user(UserName=name)
-        self.allow(name, actions)
-        key = self.iam.create_access_key(UserName=name)["AccessKey"]
-        return name, {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
-
-    def allow(self, user, actions, resource=None):
-        self.iam.put_user_policy(UserName=user, PolicyName="betrace-kms-access",
-                                 PolicyDocument=policy(actions, resource or self.key))
-
-    def role(self, user, actions):
-        """A role with these rights that `user` may assume: its ARN."""
-        name = f"betrace-{uuid.uuid4()}"
-        arn = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({
-            "Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Action": "sts:AssumeRole",
-                "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{user}"}}]}))["Role"]["Arn"]
-        self.iam.put_role_policy(RoleName=name, PolicyName="kms",
-                                 PolicyDocument=policy(actions, self.key))
-        self.iam.put_user_policy(UserName=user, PolicyName="assume",
-                                 PolicyDocument=policy("sts:AssumeRole", arn))
-        return arn
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from conftest import TORTURE
-from harness.aws import aws_properties
+from harness.aws import previous_properties
 from harness.daemon import b64, problem, program, unb64
 from harness.store import Store
 from harness.waiting import until
@@ -307,9 +307,7 @@ def opens_with(kms, key, row):
 def test_kill_9_at_any_moment_tears_nothing(aws_daemon, fake_kms, store):
     keys = [fake_kms.key_arn, fake_kms.other_key_arn]
     daemon = aws_daemon({"betrace.kms.node-lease-seconds": LEASE, "kms.rotation.batch-size": 5,
-                         "betrace.kms.previous-provider": "aws",
-                         **{f"betrace.kms.previous.{name}": value for name, value in
-                            aws_properties(fake_kms, keys[1]).items() if name.startswith("aws.")}})
+                         **previous_properties(fake_kms, keys[1])})
     life = Life(daemon)
     for _ in range(KILLS):
         begun = life.migrations
