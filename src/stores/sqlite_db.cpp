@@ -122,6 +122,8 @@ Result<SqliteDb> SqliteDb::open(const Options& options) {
   sqlite3_busy_timeout(raw, static_cast<int>(options.busy_timeout.count()));
   // Small, because every connection has one and they count towards the idle process.
   sqlite3_db_config(raw, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 512, 64);
+  // Else each new value of a parameter that a partial index might be chosen by costs a compilation.
+  sqlite3_db_config(raw, SQLITE_DBCONFIG_ENABLE_QPSG, 1, nullptr);
   TRY(db.execute(fmt::format("PRAGMA cache_size = -{};"
                              "PRAGMA foreign_keys = ON;"
                              "PRAGMA secure_delete = ON;"
