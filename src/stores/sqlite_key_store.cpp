@@ -101,23 +101,14 @@ Status SqliteKeyStore::commit(const CallContext&, const Commit& commit) {
   return writer_.run([&](SqliteDb& db) { return sqlite::apply(db, commit, now); });
 }
 
-// One job, so that all of them are durable together; each has a savepoint, as the job itself.
 std::vector<Status> SqliteKeyStore::commit_each(const CallContext&,
                                                 std::span<const Commit> commits) {
   const auto now = coordination_.now();
-  std::vector<Status> outcomes(commits.size());
-  const auto together = writer_.run([&](SqliteDb& db) -> Status {
-    for (std::size_t i = 0; i < commits.size(); ++i) {
-      TRY(db.query("SAVEPOINT one").run());
-      outcomes[i] = sqlite::apply(db, commits[i], now);
-      if (!db.in_transaction()) return outcomes[i];
-      if (!outcomes[i]) TRY(db.query("ROLLBACK TO one").run());
-      TRY(db.query("RELEASE one").run());
-    }
-    return {};
-  });
-  if (!together) std::ranges::fill(outcomes, together);
-  return outcomes;
+  std::vector<Writer::Job> jobs;
+  for (const auto& commit : commits) {
+    jobs.emplace_back([&](SqliteDb& db) { return sqlite::apply(db, commit, now); });
+  }
+  return writer_.run_each(jobs);
 }
 
 Result<std::vector<KeyRecord>> SqliteKeyStore::keys_created_before(const CallContext&,

@@ -32,13 +32,15 @@ Writer::~Writer() {
   thread_.join();
 }
 
-Status Writer::run(const Job& job) {
-  Waiting waiting{.job = &job, .result = {}, .finished = {}};
+Status Writer::run(const Job& job) { return std::move(run_each({&job, 1}).front()); }
+
+std::vector<Status> Writer::run_each(std::span<const Job> jobs) {
+  Waiting waiting{.jobs = jobs, .results = std::vector<Status>(jobs.size()), .finished = {}};
   std::unique_lock lock(mutex_);
   queue_.push_back(&waiting);
   arrived_.notify_one();
   waiting.finished.wait(lock, [&] { return waiting.done; });
-  return std::move(waiting.result);
+  return std::move(waiting.results);
 }
 
 std::size_t Writer::queued() {
@@ -72,7 +74,7 @@ void Writer::commit_together(const std::vector<Waiting*>& batch) {
     return;
   }
   if (db_.in_transaction()) (void)db_.query("ROLLBACK").run();
-  for (auto* each : batch) each->result = outcome;
+  for (auto* each : batch) std::ranges::fill(each->results, outcome);
 }
 
 // An error of a job is its own affair; one that is answered here is everybody's.
@@ -80,7 +82,11 @@ Status Writer::run_jobs(const std::vector<Waiting*>& batch) {
   TRY(db_.check_in_place());
   TRY(db_.query("BEGIN IMMEDIATE").run());
   const auto before = TRY(newest_change());
-  for (auto* each : batch) TRY(run_one(*each));
+  for (auto* each : batch) {
+    for (std::size_t i = 0; i < each->jobs.size(); ++i) {
+      TRY(run_one(each->jobs[i], each->results[i]));
+    }
+  }
   TRY(prune_changes());
   const auto last = TRY(newest_change());
   TRY(db_.query("COMMIT").run());
@@ -94,12 +100,14 @@ Result<std::uint64_t> Writer::newest_change() {
   return static_cast<std::uint64_t>(row.integer(0));
 }
 
-Status Writer::run_one(Waiting& waiting) {
+// No savepoint lies around that of another: SQLite copies into memory what changes under one, and
+// walks through all of it at the end of every statement that has triggers.
+Status Writer::run_one(const Job& job, Status& result) {
   TRY(db_.query("SAVEPOINT job").run());
-  waiting.result = (*waiting.job)(db_);
+  result = job(db_);
   // A full disk, say, ends the whole transaction, and what was done before it.
-  if (!db_.in_transaction()) return waiting.result;
-  if (!waiting.result) TRY(db_.query("ROLLBACK TO job").run());
+  if (!db_.in_transaction()) return result;
+  if (!result) TRY(db_.query("ROLLBACK TO job").run());
   return db_.query("RELEASE job").run();
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -30,6 +31,8 @@ class Writer {
   // Returns when the job is durable, or has left no trace. Errors: the job's own;
   // store_unavailable.
   Status run(const Job& job);
+  // Several jobs in one transaction, each undone alone when it fails; answers what became of each.
+  std::vector<Status> run_each(std::span<const Job> jobs);
 
   // Jobs that wait for the transaction in progress to end.
   std::size_t queued();
@@ -39,8 +42,8 @@ class Writer {
 
  private:
   struct Waiting {
-    const Job* job;
-    Status result;
+    std::span<const Job> jobs;
+    std::vector<Status> results;
     bool done = false;
     std::condition_variable finished;
   };
@@ -48,7 +51,7 @@ class Writer {
   void loop();
   void commit_together(const std::vector<Waiting*>& batch);
   Status run_jobs(const std::vector<Waiting*>& batch);
-  Status run_one(Waiting& waiting);
+  Status run_one(const Job& job, Status& result);
   Status prune_changes();
   Result<std::uint64_t> newest_change();
 

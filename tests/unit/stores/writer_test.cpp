@@ -94,6 +94,28 @@ TEST_F(GroupCommit, AJobThatFailsIsUndoneAlone) {
   EXPECT_EQ(writer_->commits(), 2U);
 }
 
+TEST_F(GroupCommit, JobsOfOneCallAreOneTransactionAndEachIsUndoneAlone) {
+  const std::vector<Writer::Job> jobs{add_parent,
+                                      [](SqliteDb& db) -> Status {
+                                        TRY(add_parent(db));
+                                        return fail(ErrorCode::conflict, "changed my mind");
+                                      },
+                                      add_parent};
+  const auto outcomes = writer_->run_each(jobs);
+  ASSERT_EQ(outcomes.size(), 3U);
+  EXPECT_TRUE(outcomes[0] && outcomes[2]);
+  ASSERT_FALSE(outcomes[1]);
+  EXPECT_EQ(outcomes[1].error().code, ErrorCode::conflict);
+  EXPECT_EQ(count("parents"), "2");
+  EXPECT_EQ(writer_->commits(), 1U);
+}
+
+TEST_F(GroupCommit, ATransactionThatFailsFailsEveryJobOfACall) {
+  const std::vector<Writer::Job> jobs{add_parent, add_orphan, add_parent};
+  for (const auto& outcome : writer_->run_each(jobs)) EXPECT_FALSE(outcome);
+  EXPECT_EQ(count("parents"), "0");
+}
+
 TEST_F(GroupCommit, ACommitThatFailsFailsEveryJobOfItAndLeavesNoTrace) {
   const auto [orphan, parent] = together(add_orphan, add_parent);
   EXPECT_FALSE(orphan);
