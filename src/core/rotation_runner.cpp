@@ -38,6 +38,13 @@ bool is_gone(ErrorCode code) {
   return code == ErrorCode::destroyed || code == ErrorCode::tenant_not_found;
 }
 
+void count(const TenantRotation& rotated, RotationRun& run) {
+  ++run.rotated_tenants;
+  for (const auto& [old_key, new_key] : rotated.keys) {
+    ++(new_key.type == KeyType::signing ? run.signing_keys : run.encryption_keys);
+  }
+}
+
 }  // namespace
 
 RotationRunner::RotationRunner(const RotationParts& parts, const RotationOptions& options,
@@ -57,8 +64,8 @@ change::Fence RotationRunner::fence() const {
   return {.lease = std::string(rotation_lease), .number = fence_};
 }
 
-change::Note RotationRunner::note() const {
-  return {.name = std::string(latest_rotation_note), .text = to_text(run_)};
+change::Note RotationRunner::note(const RotationRun& run) const {
+  return {.name = std::string(latest_rotation_note), .text = to_text(run)};
 }
 
 RotationRun RotationRunner::work(std::stop_token stop) {
@@ -81,7 +88,7 @@ RotationRun RotationRunner::work(std::stop_token stop) {
   run_.total_tenants = run_.rotated_tenants + run_.failed_tenants;
   const auto kept = parts_.store.commit(
       call_,
-      {fence(), note(),
+      {fence(), note(run_),
        change::Note{.name = std::string(rotation_run_prefix) + run_.id, .text = to_text(run_)}});
   if (!kept) log().warn("the end of the run was not written: {}", kept.error().message);
   const auto took = parts_.clock.steady_now() - begun;
@@ -137,7 +144,7 @@ void RotationRunner::rotate(const std::vector<TenantId>& tenants) {
     if (!budget_.take(calls_a_tenant * some.size(), stop_)) return;
     std::ranges::move(prepare(some), std::back_inserter(pending_));
     const bool waited = parts_.clock.steady_now() - flushed_at_ >= flush_interval;
-    if (waited || pending_.size() >= options_.batch_size) flush();
+    if (waited || pending_.size() >= options_.batch_size) send();
     keep_lease();
     auto left = options_.stagger * static_cast<int>(some.size());
     if (left > flush_interval) flush();
@@ -174,24 +181,39 @@ std::vector<RotationRunner::Attempt> RotationRunner::prepare(std::span<const Ten
   return attempts;
 }
 
-// Stores what was prepared, together, and how far the run is.
-void RotationRunner::flush() {
+// Stores what was prepared, together, and how far the run is when all of it is stored; on a thread
+// of the store, so that disk and provider do not wait for each other.
+void RotationRunner::send() {
+  land();
   flushed_at_ = parts_.clock.steady_now();
   if (pending_.empty() || lost_) return;
-  const auto attempts = std::exchange(pending_, {});
-  std::vector<Commit> commits;
-  std::vector<const Attempt*> made;
-  for (const auto& attempt : attempts) {
+  flight_ = std::make_unique<Flight>();
+  for (auto& attempt : std::exchange(pending_, {})) {
     if (!attempt.made || attempt.made->keys.empty()) {
       settle(attempt, attempt.made ? Status{} : Status(std::unexpected(attempt.made.error())));
       continue;
     }
     auto commit = attempt.made->commit();
     commit.insert(commit.begin(), fence());
-    commits.push_back(std::move(commit));
-    made.push_back(&attempt);
+    flight_->commits.push_back(std::move(commit));
+    flight_->attempts.push_back(std::move(attempt));
   }
-  const auto outcomes = parts_.store.commit_each(call_, commits);
+  auto expected = run_;
+  for (const auto& attempt : flight_->attempts) count(*attempt.made, expected);
+  flight_->commits.push_back({fence(), note(expected)});
+  const auto store = [this, flight = flight_.get()] {
+    flight->outcomes = parts_.store.commit_each(call_, flight->commits);
+    flight->landed.count_down();
+  };
+  if (!parts_.store_threads.post(store)) store();
+}
+
+// Waits for what was sent, and learns what became of it.
+void RotationRunner::land() {
+  if (!flight_) return;
+  flight_->landed.wait();
+  const auto flight = std::move(flight_);
+  const auto& outcomes = flight->outcomes;
   const bool refused = std::ranges::any_of(outcomes, [](const Status& each) {
     return !each && each.error().code == ErrorCode::conflict;
   });
@@ -199,24 +221,28 @@ void RotationRunner::flush() {
     lease_kept_at_ = {};
     keep_lease();
   }
-  for (std::size_t i = 0; i < made.size(); ++i) {
-    if (outcomes[i] || !lost_) settle(*made[i], outcomes[i]);
+  for (std::size_t i = 0; i < flight->attempts.size(); ++i) {
+    if (outcomes[i] || !lost_) settle(flight->attempts[i], outcomes[i]);
   }
   if (lost_) return;
-  const auto noted = parts_.store.commit(call_, {fence(), note()});
-  if (!noted) log().debug("the run's progress was not written: {}", noted.error().message);
+  if (!std::ranges::all_of(outcomes, &Status::has_value)) {
+    // The note counts what was not stored.
+    const auto noted = parts_.store.commit(call_, {fence(), note(run_)});
+    if (!noted) log().debug("the run's progress was not written: {}", noted.error().message);
+  }
   publish_(run_);
+}
+
+void RotationRunner::flush() {
+  send();
+  land();
 }
 
 void RotationRunner::settle(const Attempt& attempt, const Status& outcome) {
   if (outcome) {
-    ++run_.rotated_tenants;
+    count(*attempt.made, run_);
     // Somebody else may have rotated it since it was listed.
-    if (attempt.made->keys.empty()) return;
-    parts_.keys.finish_rotation(*attempt.made);
-    for (const auto& [old_key, new_key] : attempt.made->keys) {
-      ++(new_key.type == KeyType::signing ? run_.signing_keys : run_.encryption_keys);
-    }
+    if (!attempt.made->keys.empty()) parts_.keys.finish_rotation(*attempt.made);
     return;
   }
   const auto& error = outcome.error();

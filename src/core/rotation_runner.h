@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <latch>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <string>
@@ -60,6 +62,13 @@ class RotationRunner {
     TenantId tenant;
     Result<TenantRotation> made;
   };
+  // Attempts on their way into the store, while the next ones are prepared.
+  struct Flight {
+    std::vector<Attempt> attempts;
+    std::vector<Commit> commits;  // of those that made keys, in their order, and the run's note
+    std::vector<Status> outcomes;
+    std::latch landed{1};
+  };
   enum class Walk : std::uint8_t { old_keys, keys_of_the_future };
 
   bool is_due(const KeyRecord& key) const;
@@ -67,13 +76,15 @@ class RotationRunner {
   void walk(Walk what);
   void rotate(const std::vector<TenantId>& tenants);
   std::vector<Attempt> prepare(std::span<const TenantId> tenants);
+  void send();
+  void land();
   void flush();
   void settle(const Attempt& attempt, const Status& outcome);
   void fail_tenant(const TenantId& tenant, const Error& error);
   void retry();
   void keep_lease();
   change::Fence fence() const;
-  change::Note note() const;
+  change::Note note(const RotationRun& run) const;
 
   const RotationParts& parts_;
   const RotationOptions& options_;
@@ -88,6 +99,7 @@ class RotationRunner {
   bool last_chance_ = false;
   std::unordered_set<std::string> seen_;
   std::vector<Attempt> pending_;
+  std::unique_ptr<Flight> flight_;
   std::vector<TenantId> again_;  // failed by an outage, or overtaken
   std::chrono::steady_clock::time_point flushed_at_, lease_kept_at_;
 };

@@ -44,6 +44,10 @@ struct RotationTest : LifeFixture {
     on.rotation.tick({});
     return status(on);
   }
+  std::uint64_t rotated_by_the_note() {
+    const auto text = store.find_note(call, latest_rotation_note).value();
+    return parse_rotation_run(text.value()).value().rotated_tenants;
+  }
   static constexpr RotationOptions small{.batch_size = 3};
 };
 
@@ -166,6 +170,44 @@ TEST_F(RotationTest, ARunThatACrashInterruptsGoesOnElsewhereAndRotatesNobodyTwic
   EXPECT_EQ(done.node, "two");
   EXPECT_EQ(done.rotated_tenants, 10U);
   expect_versions(10, 2);
+}
+
+TEST_F(RotationTest, ABatchAndHowFarTheRunIsAreOneTransaction) {
+  create_many(7);
+  const auto one = daemon("one", small);
+  std::vector<std::uint64_t> noted;
+  int commits = 0;
+  ASSERT_TRUE(start(*one, {.force = true}));
+  store.before_each([&](std::string_view verb) -> Status {
+    if (verb == "commit") ++commits;
+    if (verb == "commit_each") noted.push_back(rotated_by_the_note());
+    return {};
+  });
+  one->rotation.tick({});
+  store.before_each({});
+  EXPECT_EQ(noted, (std::vector<std::uint64_t>{0, 3, 6}));
+  EXPECT_EQ(rotated_by_the_note(), 7U);
+  EXPECT_EQ(commits, 1) << "the end of the run alone";
+}
+
+TEST_F(RotationTest, WhatWasOvertakenIsNotCountedByTheNote) {
+  create_many(7);
+  const auto one = daemon("one", small), two = daemon("two");
+  std::vector<std::uint64_t> noted;
+  ASSERT_TRUE(start(*one, {.force = true}));
+  store.before_each([&](std::string_view verb) -> Status {
+    if (verb != "commit_each") return {};
+    noted.push_back(rotated_by_the_note());
+    if (noted.size() > 1) return {};
+    EXPECT_TRUE(wait<std::vector<KeyRecord>>(
+        [&](auto done) { two->service->rotate(call, tenant(1), std::move(done)); }));
+    return {};
+  });
+  one->rotation.tick({});
+  store.before_each({});
+  ASSERT_GE(noted.size(), 2U);
+  EXPECT_EQ(noted[1], 2U);
+  expect_versions(7, 2);
 }
 
 TEST_F(RotationTest, ARunnerThatHasLostItsLeaseStoresNothing) {
