@@ -247,7 +247,7 @@ TEST(Metrics, PromtoolAcceptsTheFormWithMetadata) {
   metrics.set_oldest_active_key(SystemTime(std::chrono::seconds(1763863200)));
   metrics.http_request_seconds("GET", "/q/health", 200).Observe(0.001);
   ASSERT_EQ(shell("", "command -v promtool").status, 0)
-      << "promtool is needed: apt install prometheus";
+      << "promtool is needed: run tools/install-prometheus";
   const auto answer = shell(metrics.render(true), "metrics | promtool check metrics 2>&1");
   EXPECT_EQ(answer.status, 0) << answer.out;
 }
