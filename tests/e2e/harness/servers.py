@@ -97,6 +97,17 @@ class MiniStack(Server):
         return requests.get(f"{self.url}/_ministack/health", timeout=2).status_code == 200
 
 
+class Moto(Server):
+    """AWS in its breadth, for commands of documents. Knows no key states."""
+
+    def arguments(self):
+        python_of("venv-moto")
+        return [ROOT / "build/venv-moto/bin/moto_server", "-H", "127.0.0.1", "-p", self.port]
+
+    def is_ready(self):
+        return requests.get(f"{self.url}/moto-api/data.json", timeout=2).status_code == 200
+
+
 class LocalStack(Server):
     """AWS KMS' own behaviour: key states, aliases, contexts. Checks no signatures."""
 

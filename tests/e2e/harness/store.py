@@ -36,3 +36,10 @@ class Store:
     def wrapping_counts(self):
         """{provider: how many}"""
         return dict(self.query("SELECT provider, count(*) FROM wrappings GROUP BY provider"))
+
+    def age(self, tenant, days):
+        """Puts the creation of the tenant's active encryption key back. (That of a signing key is
+        attested by the service key: altering it makes the key corrupt.) The daemon should be
+        down: it learns of changes that daemons make."""
+        self.query("UPDATE keys SET created_at = created_at - ? WHERE tenant = ?"
+                   " AND type = 'encryption' AND state = 'active'", days * 86_400_000, tenant)

@@ -1,0 +1,256 @@
+"""Every fenced block of docs/runbooks, run against a daemon under an AWS emulator; the table says
+for each what a reader replaces. What the first commands print in each failure of the provider is
+compared with the decision table of kms-provider-failure.md."""
+
+import re
+
+import pytest
+
+from harness.aws import aws_environment, aws_properties
+from harness.daemon import Daemon, program
+from harness.fenced import CannotRun, Loads, Reader, Runs, blocks, table_faults
+from harness.process import ROOT
+from harness.prometheus import MONITORING
+from harness.servers import Moto
+from harness.store import Store
+
+FOLDER = ROOT / "docs/runbooks"
+PAGES = sorted(FOLDER.glob("*.md"))
+
+KEY = {"arn:aws:kms:us-east-1:123456789012:key/abcd-1234": "{key}"}
+ROLE = {"arn:aws:iam::123456789012:role": "arn:aws:iam::000000000000:role"}
+ENDPOINT = {"https://kms.us-east-1.amazonaws.com": "{aws}"}
+METADATA = {"http://169.254.169.254": "{aws}"}
+# The emulator has no Cost Explorer.
+MOTO = {"AWS_ENDPOINT_URL": "{moto}"}
+OUTAGE = "echo 'KmsException: as in an outage' >> /var/log/betrace/backend.log"
+A_MISS = """
+call() { curl -sf -H "Authorization: Bearer $ADMIN_TOKEN" "$@"; }
+call -X PUT http://localhost:8080/api/admin/log-level \\
+  -d '{"category":"com.betrace.services.KeyRetrievalService","level":"DEBUG"}'
+call -X POST http://localhost:8080/api/tenants/acme/rotate
+call -X POST http://localhost:8080/api/tenants/acme/sign -d '{"payload":"eA=="}'
+"""
+
+TABLE = {
+    "README.md: Before the first command": Runs(
+        {"/var/lib/betrace-kms": "{data}"}, prints=("^UP$",)),
+
+    "kms-provider-failure.md: First command": Runs(prints=("^overall +PASS",)),
+    "kms-provider-failure.md: Access denied": Runs(KEY),
+    "kms-provider-failure.md: Access denied #2": Runs(
+        KEY | ROLE, prints=[rf"kms:{action}\s+allowed" for action in (
+            "GenerateDataKey", "Encrypt", "Decrypt", "DescribeKey")]),
+    "kms-provider-failure.md: Access denied #3": Runs(prints=('"Action": "kms:',)),
+    "kms-provider-failure.md: Credentials": Runs(prints=("^arn:aws:iam::",)),
+    "kms-provider-failure.md: Key disabled or pending deletion": Runs(
+        before="aws kms schedule-key-deletion --key-id {key} --pending-window-in-days 7",
+        prints=(r"^PendingDeletion\s+\S+",)),
+    "kms-provider-failure.md: Key disabled or pending deletion #2": Runs(prints=("{key}",)),
+    "kms-provider-failure.md: Key disabled or pending deletion #3": Runs(
+        before="aws kms disable-key --key-id {key}"),
+    "kms-provider-failure.md: Key disabled or pending deletion #4": Runs(),
+    "kms-provider-failure.md: Configuration": Runs(
+        prints=("^betrace.kms.provider=aws", "^aws.kms.region=us-east-1")),
+    "kms-provider-failure.md: Configuration #2": Runs(prints=("^{key}$", "aws .*{key}")),
+    "kms-provider-failure.md: Network": Runs(ENDPOINT, prints=(r"^\d{3} connect [\d.]+s tls",)),
+    "kms-provider-failure.md: Network #2": Runs(
+        before="aws ec2 create-vpc-endpoint --vpc-id vpc-1 --vpc-endpoint-type Interface"
+               " --service-name com.amazonaws.us-east-1.kms --subnet-ids subnet-1",
+        prints=(r"^vpce-\w+\s+available",)),
+    "kms-provider-failure.md: Throttling": Runs(
+        prints=(r'^kms_operation_seconds_count\{provider="aws",operation="generate_data_key"\} ',)),
+    "kms-provider-failure.md: Throttling #2": Loads(),
+    "kms-provider-failure.md: Which errors": Runs(
+        before=OUTAGE,
+        prints=("no errors|kms_errors_total", "^KmsException: as in an outage")),
+    "kms-provider-failure.md: Which errors #2": Runs(prints=('"status":"success"',)),
+    "kms-provider-failure.md: It is over when": Runs(prints=("^UP",)),
+    "kms-provider-failure.md: It is over when #2": Runs(prints=("kms-signing-key +CLOSED",)),
+    "kms-provider-failure.md: Afterwards": Loads(),
+
+    "key-rotation-failure.md: First command": Runs(prints=("acme", "1 key")),
+    "key-rotation-failure.md: The scheduler": Runs(
+        prints=('"enabled": true', '"cron": "0 0 2 ', '"nextExecution": "2')),
+    "key-rotation-failure.md: The scheduler #2": Runs(
+        before="betrace-kms rotate --all", prints=("KeyRotationScheduler.*Key rotation complete",)),
+    "key-rotation-failure.md: The last run": Runs(
+        prints=('"status": "COMPLETE"', '"rotated": 1', r'"failures": \[\]')),
+    "key-rotation-failure.md: Rotate now": Runs(prints=("^complete: 0 of 0 tenants",)),
+    "key-rotation-failure.md: Rotate now #2": Runs(),
+    "key-rotation-failure.md: One tenant": Runs(prints=("signing", "encryption")),
+    "key-rotation-failure.md: Settings": Runs(prints=("kms.rotation.max-age-days=90",)),
+    "key-rotation-failure.md: Settings #2": Loads(),
+    "key-rotation-failure.md: It is over when": Runs(
+        prints=("^0 keys are due", "^The oldest active key is 0 days old$")),
+    "key-rotation-failure.md: Afterwards": Loads(),
+    "key-rotation-failure.md: Afterwards #2": Runs(prints=("^rotation,.*acme",)),
+
+    "kms-cache-hit-rate-low.md: First command": Runs(
+        prints=(r'kms_cache_miss_total\{key_type="signing"\}',
+                r'cache_evictions_total\{cache="privateKeys",cause="size"\}')),
+    "kms-cache-hit-rate-low.md: The rate": Runs(prints=(r"^Cache hit rate: [\d.]+%$",)),
+    "kms-cache-hit-rate-low.md: A larger cache": Loads(),
+    "kms-cache-hit-rate-low.md: Longer times": Loads(),
+    "kms-cache-hit-rate-low.md: Longer times #2": Runs(prints=('"privateKeyTTL": "PT1H"',)),
+    "kms-cache-hit-rate-low.md: Warming": Loads(),
+    "kms-cache-hit-rate-low.md: Warming #2": Runs(prints=(r"KMS cache warmed \(\d+ tenants\)",)),
+    "kms-cache-hit-rate-low.md: Who": Runs(prints=('"level":"DEBUG"',)),
+    "kms-cache-hit-rate-low.md: Who #2": Runs(
+        before=A_MISS, prints=(r"^ +\d+ acme$",)),
+    "kms-cache-hit-rate-low.md: Who #3": Runs(prints=('"level":"INFO"',)),
+    "kms-cache-hit-rate-low.md: Who #4": Runs(prints=('"maxRequestsPerMinute":600',)),
+
+    "kms-high-latency.md: First command": Runs(prints=(r"^generate_data_key +PASS \([\d.]+ ms\)",)),
+    "kms-high-latency.md: The way": Runs(prints=("^aws.kms.region=us-east-1",)),
+    "kms-high-latency.md: The way #2": Runs(METADATA, prints=("us-east-1",)),
+    "kms-high-latency.md: The way #3": Runs(ENDPOINT, prints=("^resolve .* first byte [0-9.]+s",)),
+    "kms-high-latency.md: The way #4": Runs(prints=("real",)),
+    "kms-high-latency.md: VPC endpoint": Runs(prints=('"VpcEndpointType": "Interface"',)),
+    "kms-high-latency.md: Retries": Runs(
+        before=OUTAGE, prints=("^KmsException: as in an outage",)),
+    "kms-high-latency.md: The machine": Runs(
+        prints=("load average", "^process_cpu_seconds_total ", "^process_open_fds ")),
+    "kms-high-latency.md: The machine #2": Runs(prints=(r'bucket\{le="0.1"\}',)),
+    "kms-high-latency.md: It is over when": Runs(prints=('"generate_data_key": ',)),
+
+    "kms-circuit-breaker-open.md: First command": Runs(prints=("^status +HEALTHY",)),
+    "kms-circuit-breaker-open.md: Which calls": Runs(
+        prints=(r'^circuit_breaker_state\{name="kms-signing-key"\} 0$',)),
+    "kms-circuit-breaker-open.md: Which calls #2": Runs(
+        before=OUTAGE, prints=("^KmsException: as in an outage",)),
+    "kms-circuit-breaker-open.md: Let it probe": Runs(prints=('"cache_hit":',)),
+    "kms-circuit-breaker-open.md: It is over when": Runs(prints=("kms-signing-key +CLOSED",)),
+    "kms-circuit-breaker-open.md: It is over when #2": Runs(
+        endless=True, prints=(r'kms-signing-key"\} 0',)),
+
+    "kms-cost-optimization.md: First command": Runs(
+        prints=(r"^\d{3,} calls an hour, \d+\.\d\d USD a month$",)),
+    "kms-cost-optimization.md: Which calls": Runs(prints=('operation="decrypt"',)),
+    "kms-cost-optimization.md: Who else": Runs(KEY, prints=('"Label": "SuccessfulRequest"',)),
+    "kms-cost-optimization.md: Who else #2": Runs(environment=MOTO, prints=('"ResultsByTime"',)),
+    "kms-cost-optimization.md: Longer times": Loads(),
+    "kms-cost-optimization.md: It is over when": Runs(
+        {"sleep 60": "sleep 0"}, prints=(r"^\d+ misses an hour$",)),
+}
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    server = Moto(tmp_path_factory.mktemp("moto")).start()
+    yield server
+    server.stop(seconds=2)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory, ministack, moto):
+    """Beside a daemon whose tenant `acme` has a key that is 100 days old."""
+    kms = ministack.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/betrace", TargetKeyId=key)
+    ministack.client("iam").create_role(
+        RoleName="betrace-backend-role",
+        AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    daemon = Daemon(tmp_path_factory.mktemp("reader"), aws_properties(ministack, "alias/betrace"),
+                    environment=aws_environment()).start()
+    daemon.create("acme")
+    assert daemon.stop() == 0
+    Store(daemon).age("acme", days=100)
+    daemon.start()
+    daemon.wait_health("UP")
+    daemon.sign("acme", b"x")
+    yield Reader(daemon, program(), endpoint=ministack.url,
+                 path=[ROOT / "build/venv-awscli/bin"],
+                 things={"key": key, "aws": ministack.url, "moto": moto.url, "data": daemon.data})
+    assert daemon.stop() == 0
+
+
+def test_every_block_has_its_row():
+    assert len(BLOCKS) > 60
+    assert not table_faults(BLOCKS, TABLE)
+    assert {block.language for block in BLOCKS} == {"bash", "properties"}
+
+
+def test_a_block_without_a_row_and_a_row_without_a_block_are_noticed():
+    place = BLOCKS[0].place
+    fewer = {at: row for at, row in TABLE.items() if at != place}
+    assert f"{place!r}" in table_faults(BLOCKS, fewer)[0]
+    assert table_faults(BLOCKS[1:], TABLE) == [f"no block for the row {place!r}"]
+    assert table_faults(BLOCKS, TABLE | {place: Runs({"not there": ""})})
+    assert table_faults(BLOCKS, TABLE | {place: CannotRun("")})
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
+def test_it_does_what_the_page_says(block, reader):
+    row = TABLE[block.place]
+    if not isinstance(row, CannotRun):
+        reader.read(block, row)
+
+
+# --- what else the pages promise ------------------------------------------------------------------
+
+def anchors(page):
+    """As forges make them of headings."""
+    return {re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
+            for line in page.read_text().splitlines() if line.startswith("#")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{page}: {target}"
+        assert not anchor or anchor in anchors(other), f"{page}: {target}"
+
+
+def test_each_alert_names_a_page_that_names_it():
+    alerts = re.findall(r"- alert: (\w+)$.*?runbook_url: (\S+)$",
+                        (MONITORING / "alerts.yaml").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(alerts) == 6
+    for alert, page in alerts:
+        assert f"Alert `{alert}`" in (ROOT / page).read_text()
+        assert f"`{alert}`" in (FOLDER / "README.md").read_text()
+
+
+def denied(action):
+    return (f"User: arn:aws:iam::123456789012:role/betrace-backend-role is not authorized to"
+            f" perform: {action} because no identity-based policy allows the {action} action")
+
+
+FAULTS = {
+    "is not authorized to perform": {"type": "AccessDeniedException",
+                                     "message": denied("kms:Decrypt")},
+    "security token included in the request": {
+        "type": "ExpiredTokenException", "status": 403,
+        "message": "The security token included in the request is expired"},
+    "does not exist": {"type": "NotFoundException", "message": "Key 'x' does not exist"},
+    "Rate exceeded": {"type": "ThrottlingException", "message": "Rate exceeded"},
+    "is in state Disabled": "Disabled",
+    "is in state PendingDeletion": "PendingDeletion",
+    "timed out": {"kind": "hang"},
+    "Failed to connect": None,
+    "overall PASS": {},
+}
+
+
+def test_validate_prints_what_the_decision_table_reads(aws_daemon, fake_kms):
+    page = (FOLDER / "kms-provider-failure.md").read_text()
+    table = re.search(r"## Decide\n\n(.*?)\n\n##", page, re.DOTALL)[1]
+    assert re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) == sorted(
+        FAULTS, key=table.index)
+    daemon = aws_daemon({"kms.timeout-ms": 300})
+    for printed, fault in FAULTS.items():
+        if isinstance(fault, str):
+            fake_kms.control(states={fake_kms.key_id: fault})
+        elif fault is None:
+            fake_kms.die()
+        elif fault:
+            fake_kms.faults({"kind": "error", "status": 400} | fault)
+        done = daemon.cli("validate")
+        assert done.returncode == (0 if printed == "overall PASS" else 1), printed
+        assert printed in re.sub(" +", " ", done.stdout), done.stdout
+        if not fake_kms.running:
+            fake_kms.start()
+        fake_kms.control(faults=[], states={fake_kms.key_id: "Enabled"})
