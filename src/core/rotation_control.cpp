@@ -12,9 +12,11 @@
 namespace betrace::kms {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr int ticks_between_looks = 5;  // for a run that was interrupted elsewhere
+constexpr std::string_view by_schedule = "schedule";  // a run's trigger
+constexpr int ticks_between_looks = 5;                // for a run that was interrupted elsewhere
 constexpr int ticks_between_seeds = 60;
 constexpr std::size_t seeds_at_once_max = 500;
 constexpr std::size_t reported_max = 100'000;
@@ -73,7 +75,8 @@ void Rotation::tick(std::stop_token stop) {
 
   const auto call = CallContext::system("schedule");
   if (const auto due = schedule_->is_due(call); due && *due) {
-    auto scheduled = begin_run(call, {.force = false, .stagger = {}, .trigger = "schedule"});
+    auto scheduled =
+        begin_run(call, {.force = false, .stagger = {}, .trigger = std::string(by_schedule)});
     const bool running = !scheduled && scheduled.error().code == ErrorCode::rotation_running;
     if (!scheduled && !running) {
       log().warn("the scheduled rotation cannot begin yet: {}", scheduled.error().message);
@@ -108,6 +111,17 @@ void Rotation::start(CallContext call, RotationRequest request, Done<RotationRun
                       });
 }
 
+// The schedule's runs also take what would come of age before the next one, and be overdue until
+// then; at most a tenth of the age early, however rare they are.
+SystemTime Rotation::cutoff(const RotationRequest& request, SystemTime now) const {
+  if (request.force) return now;
+  const SystemTime old = now - options_.max_age;
+  if (request.trigger != by_schedule) return old;
+  const auto next = schedule_->time_after(now);
+  const SystemTime::duration ahead_max = milliseconds(options_.max_age) / 10;
+  return next ? old + std::min(*next - now, ahead_max) : old;
+}
+
 Result<Rotation::Begun> Rotation::begin_run(const CallContext& call,
                                             const RotationRequest& request) {
   if (busy_.exchange(true)) return already_running();
@@ -122,7 +136,7 @@ Result<Rotation::Begun> Rotation::begin_run(const CallContext& call,
                         .trigger = request.trigger,
                         .node = parts_.node,
                         .force = request.force,
-                        .cutoff = request.force ? now : now - options_.max_age,
+                        .cutoff = cutoff(request, now),
                         .started_at = now},
                 .fence = *fence,
                 .stagger = request.stagger};

@@ -43,6 +43,8 @@ class Rotation final : public RotationControl {
     std::uint64_t fence = 0;
     std::optional<std::chrono::milliseconds> stagger;
   };
+  // Keys made before it are due.
+  SystemTime cutoff(const RotationRequest& request, SystemTime now) const;
   Result<Begun> begin_run(const CallContext& call, const RotationRequest& request);
   Result<std::optional<Begun>> take_over(const CallContext& call);
   void execute(Begun begun, std::stop_token stop);

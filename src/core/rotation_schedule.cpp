@@ -90,6 +90,10 @@ Status RotationSchedule::begun(const CallContext& call) {
                           .text = JsonNote().time("since", since_).time("last", now).str()}});
 }
 
+std::optional<SystemTime> RotationSchedule::time_after(SystemTime now) const {
+  return cron_ ? cron_->next_after(now, zone_) : std::nullopt;
+}
+
 ScheduleState RotationSchedule::state() const {
   const std::lock_guard lock(mutex_);
   return {.enabled = cron_.has_value(),

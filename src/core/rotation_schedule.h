@@ -32,6 +32,8 @@ class RotationSchedule {
   Status begun(const CallContext& call);
 
   ScheduleState state() const;
+  // The first scheduled time after `now`; none when there is no schedule.
+  std::optional<SystemTime> time_after(SystemTime now) const;
 
  private:
   RotationSchedule(KeyStore& store, const Clock& clock, Options options,

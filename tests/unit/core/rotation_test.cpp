@@ -392,6 +392,35 @@ TEST_F(ScheduleTest, RunsAtItsTimeAndSaysWhenTheNextOneIs) {
   EXPECT_GT(*one->rotation.schedule().next_execution, clock.now() + hours(21));
 }
 
+TEST_F(ScheduleTest, WhatWouldBeOverdueBeforeTheNextRunIsRotatedInThisOne) {
+  clock.advance(hours(3));
+  create_many(2);
+  const auto one = daemon("one", {}, at_two);
+  tick(*one);
+  clock.advance(days(89) - hours(1) - minutes(5));  // 01:55, a day and an hour before they are old
+  tick(*one);
+  clock.advance(minutes(5));
+  tick(*one);
+  expect_versions(2, 1);
+  clock.advance(days(1));  // an hour before: at the next run they would be 23 hours late
+  tick(*one);
+  expect_versions(2, 2);
+}
+
+TEST_F(ScheduleTest, ARareScheduleLooksATenthOfTheAgeAheadAndNoMore) {
+  const auto one = daemon("one", {}, "0 0 2 1 1 ?");
+  tick(*one);
+  const auto next = *one->rotation.schedule().next_execution;
+  clock.step(next - days(82) - clock.now());
+  create(tenant(0));
+  clock.step(days(2));
+  create(tenant(1));
+  clock.step(next - clock.now());
+  tick(*one);
+  EXPECT_EQ(version(0), 2U);
+  EXPECT_EQ(version(1), 1U);
+}
+
 TEST_F(ScheduleTest, WhatWasMissedWhileNobodyRanRunsAtStart) {
   create_many(2);
   {
