@@ -253,3 +253,21 @@ def test_validate_prints_what_the_decision_table_reads(aws_daemon, fake_kms):
         if not fake_kms.running:
             fake_kms.start()
         fake_kms.control(faults=[], states={fake_kms.key_id: "Enabled"})
+
+
+def test_letting_it_probe_closes_a_half_open_breaker(aws_daemon, fake_kms):
+    daemon = aws_daemon({"kms.cache.max-size": 2, "kms.cache.warm-tenants": 0})
+    for number in range(12):
+        daemon.create(f"tenant-{number}")
+    fake_kms.error("KMSInternalException", "as in an outage", 500)
+    for number in range(12):
+        daemon.post(f"/api/tenants/tenant-{number}/sign", json={"payload": "eA=="})
+    fake_kms.faults()
+    daemon.wait_breaker(2)
+    page = "kms-circuit-breaker-open.md"
+    first, probe = (next(block for block in BLOCKS if block.place == f"{page}: {heading}")
+                    for heading in ("First command", "Let it probe"))
+    reader = Reader(daemon, program())
+    assert "kms-signing-key HALF_OPEN" in re.sub(" +", " ", reader.read(first, Runs()))
+    reader.read(probe, Runs(prints=('"cache_hit":false',)))
+    assert daemon.breaker() == 0
