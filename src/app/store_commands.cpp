@@ -23,8 +23,6 @@ namespace {
 
 constexpr std::array<std::string_view, 3> names = {"backup", "restore", "check"};
 
-std::int64_t number(std::uint64_t value) { return static_cast<std::int64_t>(value); }
-
 std::string keys_json(const StoreReport& report) {
   std::string out = "[";
   for (const auto& [kind, count] : report.keys) {
@@ -32,7 +30,7 @@ std::string keys_json(const StoreReport& report) {
     out += JsonNote()
                .text("keyType", to_string(kind.first))
                .text("state", to_string(kind.second))
-               .number("keys", number(count))
+               .count("keys", count)
                .str();
   }
   return out + "]";
@@ -79,9 +77,9 @@ class StoreCommand {
     if (line_.json) {
       world_.out << JsonNote()
                         .text("file", line_.file)
-                        .number("bytes", number(bytes))
-                        .number("tenants", number(report.tenants))
-                        .number("destroyedTenants", number(report.destroyed_tenants))
+                        .count("bytes", bytes)
+                        .count("tenants", report.tenants)
+                        .count("destroyedTenants", report.destroyed_tenants)
                         .raw("keys", keys_json(report))
                         .str()
                  << '\n';
@@ -132,13 +130,13 @@ class StoreCommand {
     }
     world_.out << JsonNote()
                       .text("store", store_)
-                      .number("epoch", number(report.epoch))
-                      .number("highWaterMark", number(report.mark_epoch))
+                      .count("epoch", report.epoch)
+                      .count("highWaterMark", report.mark_epoch)
                       .flag("rolledBack", report.rolled_back)
-                      .number("tenantsLost", number(report.lost.tenants))
-                      .number("keyVersionsLost", number(report.lost.key_versions))
+                      .count("tenantsLost", report.lost.tenants)
+                      .count("keyVersionsLost", report.lost.key_versions)
                       .raw("revocationsLost", revocations + "]")
-                      .number("tenantsDestroyedAgain", number(report.destroyed_again))
+                      .count("tenantsDestroyedAgain", report.destroyed_again)
                       .text("kept", report.kept)
                       .text("highWaterMarkKept", report.mark_kept)
                       .str()
@@ -220,10 +218,10 @@ class StoreCommand {
     world_.out << JsonNote()
                       .flag("ok", report.problems_found == 0)
                       .text("store", file)
-                      .number("tenants", number(report.tenants))
-                      .number("destroyedTenants", number(report.destroyed_tenants))
+                      .count("tenants", report.tenants)
+                      .count("destroyedTenants", report.destroyed_tenants)
                       .raw("keys", keys_json(report))
-                      .number("problemsFound", number(report.problems_found))
+                      .count("problemsFound", report.problems_found)
                       .raw("problems", problems_json(report.problems))
                       .str()
                << '\n';

@@ -109,6 +109,19 @@ Result<KeyState> parse_key_state(std::string_view text) {
   return fail(ErrorCode::invalid_argument, "a key state is active, rotated, revoked or destroyed");
 }
 
+std::string_view to_string(Succession::Kind kind) {
+  constexpr std::array<std::string_view, 3> words{"rotation", "compromise", "unsigned"};
+  return words[static_cast<std::size_t>(kind)];
+}
+
+Result<Succession::Kind> parse_succession_kind(std::string_view text) {
+  using enum Succession::Kind;
+  for (const auto kind : {rotation, compromise, unvouched}) {
+    if (to_string(kind) == text) return kind;
+  }
+  return fail(ErrorCode::invalid_argument, "a succession is rotation, compromise or unsigned");
+}
+
 Result<TenantId> TenantId::parse(std::string_view text) {
   if (text.empty() || text.size() > tenant_id_bytes_max ||
       !std::ranges::all_of(text, is_tenant_character)) {

@@ -1,5 +1,7 @@
 #include "core/json_note.h"
 
+#include <algorithm>
+
 #include "base/canonical_json.h"
 
 namespace betrace::kms {
@@ -24,6 +26,10 @@ JsonNote& JsonNote::text(std::string_view name, std::string_view value) {
 }
 
 JsonNote& JsonNote::number(std::string_view name, std::int64_t value) {
+  return raw(name, std::to_string(value));
+}
+
+JsonNote& JsonNote::count(std::string_view name, std::uint64_t value) {
   return raw(name, std::to_string(value));
 }
 
@@ -54,6 +60,10 @@ std::string text_of(const boost::json::value& object, std::string_view name) {
 std::int64_t number_of(const boost::json::value& object, std::string_view name) {
   const auto* const found = member(object, name);
   return found != nullptr && found->is_int64() ? found->get_int64() : 0;
+}
+
+std::uint64_t count_of(const boost::json::value& object, std::string_view name) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, number_of(object, name)));
 }
 
 bool flag_of(const boost::json::value& object, std::string_view name) {

@@ -16,6 +16,7 @@ class JsonNote {
  public:
   JsonNote& text(std::string_view name, std::string_view value);
   JsonNote& number(std::string_view name, std::int64_t value);
+  JsonNote& count(std::string_view name, std::uint64_t value);
   JsonNote& flag(std::string_view name, bool value);
   JsonNote& time(std::string_view name, SystemTime value);
   // `json` is a JSON value.
@@ -31,6 +32,8 @@ class JsonNote {
 // Members of an object; what is absent or of another type reads as empty, 0, false.
 std::string text_of(const boost::json::value& object, std::string_view name);
 std::int64_t number_of(const boost::json::value& object, std::string_view name);
+// 0 for a negative one, too.
+std::uint64_t count_of(const boost::json::value& object, std::string_view name);
 bool flag_of(const boost::json::value& object, std::string_view name);
 SystemTime time_of(const boost::json::value& object, std::string_view name);
 

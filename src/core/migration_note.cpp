@@ -1,7 +1,5 @@
 #include "core/migration_note.h"
 
-#include <algorithm>
-
 #include "base/json.h"
 #include "base/try.h"
 #include "core/json_note.h"
@@ -22,26 +20,21 @@ std::string failures_json(const std::vector<MigrationFailure>& failures) {
   return out + "]";
 }
 
-std::uint64_t count_of(const boost::json::value& object, std::string_view name) {
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, number_of(object, name)));
-}
-
 }  // namespace
 
 std::string to_text(const MigrationRun& run) {
-  const auto number = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
   return JsonNote()
-      .number("failed", number(run.failed))
+      .count("failed", run.failed)
       .raw("failures", failures_json(run.failures))
       .time("finishedAt", run.finished_at.value_or(SystemTime()))
       .text("id", run.id)
       .text("masterKeyId", run.master_key_id)
-      .number("moved", number(run.moved))
+      .count("moved", run.moved)
       .text("node", run.node)
       .text("provider", run.provider)
       .flag("running", run.state == MigrationRun::State::running)
       .time("startedAt", run.started_at)
-      .number("total", number(run.total))
+      .count("total", run.total)
       .str();
 }
 

@@ -1,6 +1,5 @@
 #include "core/rotation_note.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/json.h"
@@ -31,29 +30,23 @@ std::string failures_json(const std::vector<RotationFailure>& failures) {
   return out + "]";
 }
 
-std::int64_t number(std::uint64_t value) { return static_cast<std::int64_t>(value); }
-
-std::uint64_t count_of(const boost::json::value& object, std::string_view name) {
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, number_of(object, name)));
-}
-
 }  // namespace
 
 std::string to_text(const RotationRun& run) {
   return JsonNote()
       .time("cutoff", run.cutoff)
-      .number("encryptionKeys", number(run.encryption_keys))
-      .number("failed", number(run.failed_tenants))
+      .count("encryptionKeys", run.encryption_keys)
+      .count("failed", run.failed_tenants)
       .raw("failures", failures_json(run.failures))
       .time("finishedAt", run.finished_at.value_or(SystemTime()))
       .flag("force", run.force)
       .text("id", run.id)
       .text("node", run.node)
-      .number("rotated", number(run.rotated_tenants))
-      .number("signingKeys", number(run.signing_keys))
+      .count("rotated", run.rotated_tenants)
+      .count("signingKeys", run.signing_keys)
       .time("startedAt", run.started_at)
       .text("state", name_of(run.state))
-      .number("total", number(run.total_tenants))
+      .count("total", run.total_tenants)
       .text("trigger", run.trigger)
       .str();
 }

@@ -14,18 +14,6 @@ std::string milliseconds(SystemTime time) {
   return std::to_string(time.time_since_epoch().count());
 }
 
-std::string_view to_string(Succession::Kind kind) {
-  switch (kind) {
-    case Succession::Kind::rotation:
-      return "rotation";
-    case Succession::Kind::compromise:
-      return "compromise";
-    case Succession::Kind::unvouched:
-      return "unsigned";
-  }
-  std::unreachable();
-}
-
 Bytes attested_bytes(const KeyRecord& record) {
   return dsse_encode(public_key_type, as_bytes(attested_json(record)));
 }

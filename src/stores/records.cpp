@@ -76,18 +76,6 @@ Status check_added_key(const KeyRecord& key) {
                           key.id.str(), key.version, follows ? "needs" : "cannot have"));
 }
 
-std::string_view succession_name(Succession::Kind kind) {
-  switch (kind) {
-    case Succession::Kind::rotation:
-      return "rotation";
-    case Succession::Kind::compromise:
-      return "compromise";
-    case Succession::Kind::unvouched:
-      return "unsigned";
-  }
-  std::unreachable();
-}
-
 std::unexpected<Error> tenant_not_found(const TenantId& tenant) {
   return fail(ErrorCode::tenant_not_found, fmt::format("tenant '{}' does not exist", tenant.str()));
 }

@@ -18,7 +18,6 @@ Status check_new_tenant(const TenantRecord& tenant, std::span<const KeyRecord> k
 Status check_service_key(const KeyRecord& key);
 // A signing key that follows another says how. Errors: invalid_argument.
 Status check_added_key(const KeyRecord& key);
-std::string_view succession_name(Succession::Kind kind);
 
 std::unexpected<Error> tenant_not_found(const TenantId& tenant);
 std::unexpected<Error> tenant_exists(const TenantId& tenant);

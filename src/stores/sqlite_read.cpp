@@ -47,12 +47,9 @@ std::unexpected<Error> damaged(const TenantId& tenant, std::string_view what) {
 
 Bytes copy(std::span<const std::uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
 
-std::optional<Succession> read_succession(const Query& row) {
+Result<std::optional<Succession>> read_succession(const Query& row) {
   if (row.is_null(column_succession)) return std::nullopt;
-  const auto text = row.text(column_succession);
-  return Succession{.kind = text == "rotation"     ? Succession::Kind::rotation
-                            : text == "compromise" ? Succession::Kind::compromise
-                                                   : Succession::Kind::unvouched,
+  return Succession{.kind = TRY(parse_succession_kind(row.text(column_succession))),
                     .by_predecessor = copy(row.blob(column_by_predecessor)),
                     .by_service = copy(row.blob(column_by_service))};
 }
@@ -65,9 +62,11 @@ Result<KeyRecord> read_key(const Query& row, const TenantId& tenant) {
 
   const auto type = parse_key_type(row.text(column_type));
   const auto state = parse_key_state(row.text(column_state));
+  auto succession = read_succession(row);
   const auto version = row.integer(column_version);
   if (!type) return damaged(tenant, type.error().message);
   if (!state) return damaged(tenant, state.error().message);
+  if (!succession) return damaged(tenant, succession.error().message);
   if (version < 1 || version > std::numeric_limits<std::uint32_t>::max()) {
     return damaged(tenant, fmt::format("version is {}", version));
   }
@@ -81,7 +80,7 @@ Result<KeyRecord> read_key(const Query& row, const TenantId& tenant) {
                    .reason = std::string(row.text(column_reason)),
                    .public_key = copy(row.blob(column_public_key)),
                    .attestation = copy(row.blob(column_attestation)),
-                   .succession = read_succession(row),
+                   .succession = *std::move(succession),
                    .secret_destroyed_at = row.maybe_time(column_secret_destroyed_at),
                    .wrappings = {}};
 }

@@ -25,7 +25,7 @@ Status insert_key(SqliteDb& db, const KeyRecord& key) {
                key.tenant.str(), to_string(key.type), static_cast<std::int64_t>(key.version),
                key.id, to_string(key.state), key.created_at, key.state_changed_at, key.reason,
                key.public_key, key.attestation,
-               key.succession ? succession_name(succession.kind) : std::string_view(),
+               key.succession ? to_string(succession.kind) : std::string_view(),
                succession.by_predecessor, succession.by_service, key.secret_destroyed_at)
           .run());
   for (const auto& wrapping : key.wrappings) TRY(insert_wrapping(db, key.id, wrapping));

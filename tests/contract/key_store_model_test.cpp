@@ -19,7 +19,7 @@ std::string text_of(const KeyRecord& key) {
   if (key.secret_destroyed_at) {
     text += fmt::format(" gone at {}", key.secret_destroyed_at->time_since_epoch().count());
   }
-  if (key.succession) text += fmt::format(" succession {}", succession_name(key.succession->kind));
+  if (key.succession) text += fmt::format(" succession {}", to_string(key.succession->kind));
   for (const auto& wrapping : key.wrappings) {
     text +=
         fmt::format(" {}/{}/{}", wrapping.provider, wrapping.master_key_id, wrapping.blob.size());

@@ -67,6 +67,8 @@ struct Succession {
   Bytes by_predecessor;  // 64 bytes; empty unless a rotation
   Bytes by_service;      // 64 bytes; empty when unsigned
 };
+std::string_view to_string(Succession::Kind kind);  // "rotation", "compromise", "unsigned"
+Result<Succession::Kind> parse_succession_kind(std::string_view text);
 
 struct KeyRecord {
   KeyId id;

@@ -157,8 +157,7 @@ TEST(CommandLine, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST(CommandLine, CommandsOfLaterReleasesSaySoInOneSentence) {
-  for (const std::string name :
-       {"doctor", "diagnose", "evidence", "verify-evidence"}) {
+  for (const std::string name : {"doctor", "diagnose", "evidence", "verify-evidence"}) {
     const auto end = finished({name, "--anything", "at", "all"});
     EXPECT_EQ(end.code, ExitCode::usage);
     EXPECT_TRUE(end.err.starts_with("betrace-kms: '" + name + "' is not in this release yet"))
