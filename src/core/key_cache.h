@@ -31,6 +31,8 @@
 #include "betrace/kms/result.h"
 #include "betrace/kms/tenant.h"
 
+#include "core/cache_ghost.h"
+
 namespace betrace::kms {
 
 // Version 0 stands for the active one, whichever that is.
@@ -91,7 +93,10 @@ class KeyCache {
   using Loader = std::function<void(const CallContext&, const CacheKey&, Done<Pointer>)>;
 
   KeyCache(KeyCacheOptions options, const Clock& clock, Loader loader)
-      : options_(options), clock_(clock), loader_(std::move(loader)) {}
+      : options_(options),
+        clock_(clock),
+        loader_(std::move(loader)),
+        ghost_(options.max_size, options.ttl) {}
 
   // The key if it is here and may be used, counted as a hit; nothing else is counted.
   Found find(const TenantId& tenant, std::uint32_t version = 0);
@@ -156,10 +161,13 @@ class KeyCache {
   void refresh(Shard& shard, const CacheKeyView& key);
   void remember(Shard& shard, const CacheKey& key, Pointer value);
   void make_room();
+  void count_miss(const Shard& shard, const CacheKeyView& key);
+  Time loaded_at(const Entry& entry) const { return entry.expires_at - options_.ttl; }
 
   const KeyCacheOptions options_;
   const Clock& clock_;
   const Loader loader_;
+  CacheGhost ghost_;
   std::array<Shard, shard_count> shards_;
   std::atomic<std::size_t> size_{0};
   std::atomic<std::size_t> hand_{0};
@@ -249,6 +257,7 @@ void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std:
       }
       shard.unknown.erase(unknown);
     }
+    count_miss(shard, {key.tenant, version});
     const auto stale = find_stale(shard, {key.tenant, version}, false);
     auto& running = shard.loads[key];
     if (!running) load = running = std::make_shared<Load>(Load{.call = call});
@@ -260,6 +269,17 @@ void KeyCache<Value>::load(const CallContext& call, const TenantId& tenant, std:
     }
   }
   if (load) begin(shard, key, load);
+}
+
+// Whether other limits would have had it.
+template <class Value>
+void KeyCache<Value>::count_miss(const Shard& shard, const CacheKeyView& key) {
+  const auto found = shard.entries.find(key);
+  if (found == shard.entries.end()) {
+    ghost_.missed(CacheKeyHash{}(key), clock_.coarse_now());
+  } else {
+    ghost_.missed_expired(loaded_at(found->second), clock_.coarse_now());
+  }
 }
 
 template <class Value>
@@ -375,7 +395,10 @@ void KeyCache<Value>::make_room() {
     }
     if (shard_of_oldest == nullptr) return;
     const std::unique_lock lock(shard_of_oldest->mutex);
-    if (shard_of_oldest->entries.erase(oldest_key) == 0) continue;
+    const auto gone = shard_of_oldest->entries.find(oldest_key);
+    if (gone == shard_of_oldest->entries.end()) continue;
+    ghost_.left(CacheKeyHash{}(oldest_key), CacheGhost::Cause::room, loaded_at(gone->second));
+    shard_of_oldest->entries.erase(gone);
     size_.fetch_sub(1);
     evicted_size_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -416,7 +439,9 @@ void KeyCache<Value>::sweep() {
   for (auto& shard : shards_) {
     const std::unique_lock lock(shard.mutex);
     const auto erased = erase_if(shard.entries, [&](const auto& item) {
-      return now >= item.second.expires_at + options_.stale;
+      if (now < item.second.expires_at + options_.stale) return false;
+      ghost_.left(CacheKeyHash{}(item.first), CacheGhost::Cause::expired, loaded_at(item.second));
+      return true;
     });
     size_.fetch_sub(erased);
     evicted_expired_.fetch_add(erased, std::memory_order_relaxed);
@@ -449,6 +474,8 @@ CacheStatistics KeyCache<Value>::statistics() const {
   all.evicted_size = evicted_size_.load(std::memory_order_relaxed);
   all.evicted_expired = evicted_expired_.load(std::memory_order_relaxed);
   all.evicted_explicit = evicted_explicit_.load(std::memory_order_relaxed);
+  all.larger = ghost_.larger();
+  all.longer = ghost_.longer();
   return all;
 }
 
