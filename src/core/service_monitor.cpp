@@ -12,11 +12,6 @@
 namespace betrace::kms {
 namespace {
 
-const EncryptionContext& probe_context() {
-  static const EncryptionContext context{{"keyType", "signing"}, {"tenantId", "@probe"}};
-  return context;
-}
-
 constexpr double hit_rate_target = 0.8;
 constexpr std::uint64_t lookups_to_judge = 1000;
 
@@ -28,15 +23,14 @@ std::optional<std::string> hit_rate_issue(std::string_view cache, const CacheSta
   return fmt::format("Cache hit rate of {} is {:.0f}% (target: above 80%)", cache, rate * 100);
 }
 
-Error failed_to(std::string_view what, Error error) {
-  error.message = fmt::format("Failed to {}: {}", what, error.message);
-  return error;
-}
-
 }  // namespace
 
 ServiceMonitor::ServiceMonitor(MonitorParts parts, MonitorOptions options)
-    : parts_(std::move(parts)), options_(options) {
+    : parts_(std::move(parts)),
+      options_(options),
+      probe_(parts_.provider, parts_.clock,
+             {.call_timeout = options.call_timeout, .data_key_interval = options.data_key_interval},
+             stopping_.get_token()) {
   state_.provider = parts_.provider.name();
 }
 
@@ -52,57 +46,19 @@ void ServiceMonitor::start() {
   });
 }
 
-CallContext ServiceMonitor::probe_call() const {
-  auto call = CallContext::system("health-probe");
-  call.deadline = parts_.clock.steady_now() + options_.call_timeout;
-  call.cancelled = stopping_.get_token();
-  return call;
-}
-
 void ServiceMonitor::probe() {
   const std::lock_guard probing(probing_);
   const auto begun = parts_.clock.steady_now();
-  auto error = probe_provider();
+  auto outcome = probe_.run();
   if (stopping_.stop_requested()) return;
-  publish(std::move(error), parts_.clock.steady_now() - begun);
+  publish(std::move(outcome), parts_.clock.steady_now() - begun);
 }
 
-std::optional<Error> ServiceMonitor::probe_provider() {
-  const auto described = parts_.provider.describe_key(probe_call());
-  if (!described) return failed_to("describe the master key", described.error());
-  if (!described->usable) {
-    return Error{.code = ErrorCode::kms_key_disabled,
-                 .message = fmt::format("The master key {} is in state {}", described->key_id,
-                                        described->state),
-                 .type = described->state};
-  }
-  const auto now = parts_.clock.steady_now();
-  if (!data_key_at_ || now - *data_key_at_ >= options_.data_key_interval) {
-    return probe_data_key();
-  }
-  const auto opened = parts_.provider.decrypt(probe_call(), *sentinel_, probe_context());
-  if (!opened) return failed_to("decrypt a data key", opened.error());
-  if (!(*opened == sentinel_plaintext_)) {
-    return Error{.code = ErrorCode::corrupt,
-                 .message = "The provider decrypted the probe's data key to something else"};
-  }
-  return std::nullopt;
-}
-
-std::optional<Error> ServiceMonitor::probe_data_key() {
-  auto made = parts_.provider.generate_data_key(probe_call(), probe_context());
-  if (!made) {
-    data_key_at_.reset();
-    return failed_to("generate data key", std::move(made).error());
-  }
-  sentinel_ = std::move(made->wrapped);
-  sentinel_plaintext_ = std::move(made->plaintext);
-  data_key_at_ = parts_.clock.steady_now();
-  return std::nullopt;
-}
-
-void ServiceMonitor::publish(std::optional<Error> error, std::chrono::steady_clock::duration took) {
+void ServiceMonitor::publish(BackgroundProbe::Outcome outcome,
+                             std::chrono::steady_clock::duration took) {
   const std::lock_guard lock(mutex_);
+  last_probe_ = std::move(outcome.report);
+  auto& error = outcome.error;
   const bool changed = !state_.started || state_.up == error.has_value();
   state_.started = true;
   state_.up = !error;
@@ -121,6 +77,11 @@ void ServiceMonitor::publish(std::optional<Error> error, std::chrono::steady_clo
 HealthState ServiceMonitor::health() const {
   const std::lock_guard lock(mutex_);
   return state_;
+}
+
+ProbeReport ServiceMonitor::last_probe() const {
+  const std::lock_guard lock(mutex_);
+  return last_probe_;
 }
 
 std::vector<BreakerReport> ServiceMonitor::breakers() const {

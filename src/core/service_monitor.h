@@ -13,6 +13,7 @@
 #include "betrace/kms/provider.h"
 
 #include "base/executor.h"
+#include "core/background_probe.h"
 #include "core/circuit_breaker.h"
 
 namespace betrace::kms {
@@ -42,28 +43,23 @@ class ServiceMonitor final : public Monitor {
   void probe();
 
   HealthState health() const override;
+  ProbeReport last_probe() const override;
   std::vector<BreakerReport> breakers() const override;
   std::vector<std::string> issues() const override;
   void validate(CallContext call, Done<ValidationReport> done) override;
 
  private:
-  CallContext probe_call() const;
-  std::optional<Error> probe_provider();
-  std::optional<Error> probe_data_key();
-  void publish(std::optional<Error> error, std::chrono::steady_clock::duration took);
+  void publish(BackgroundProbe::Outcome outcome, std::chrono::steady_clock::duration took);
 
   const MonitorParts parts_;
   const MonitorOptions options_;
   mutable std::mutex mutex_;  // of state_
   HealthState state_;
 
-  // The probe's own: touched by probe() alone.
-  std::mutex probing_;
-  std::optional<Wrapping> sentinel_;
-  SecretBytes sentinel_plaintext_;
-  std::optional<std::chrono::steady_clock::time_point> data_key_at_;
-
   std::stop_source stopping_;
+  std::mutex probing_;  // of probe_
+  BackgroundProbe probe_;
+  ProbeReport last_probe_;  // under mutex_
   std::jthread thread_;
 };
 

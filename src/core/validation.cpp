@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "base/try.h"
 #include "core/key_cache.h"
+#include "core/provider_calls.h"
 
 namespace betrace::kms {
 
@@ -18,20 +20,9 @@ constexpr std::chrono::milliseconds slow_call{100};
 
 struct Validation {
   const CallContext& call;
-  Provider& provider;
   const Clock& clock;
-  std::chrono::milliseconds call_timeout;
-  EncryptionContext context{{"keyType", "signing"}, {"tenantId", "@validate"}};
-  SecretBytes secret = SecretBytes::random(32);
-  std::optional<DataKey> data_key = {};
-  std::optional<Wrapping> wrapped = {};
+  ProviderCalls calls;
   ValidationReport report = {};
-
-  CallContext attempt() const {
-    CallContext each = call;
-    each.deadline = std::min(call.deadline, clock.steady_now() + call_timeout);
-    return each;
-  }
 
   template <class Test>
   void run(std::string_view name, Test test) {
@@ -44,57 +35,22 @@ struct Validation {
     report.tests.push_back(std::move(result));
   }
 
-  Status generate() {
-    auto made = provider.generate_data_key(attempt(), context);
-    if (!made) return std::unexpected(std::move(made).error());
-    if (made->plaintext.size() != 32) {
-      return fail(ErrorCode::kms_unavailable, "the data key is not 32 bytes");
-    }
-    data_key = *std::move(made);
-    return {};
-  }
-
-  Status encrypt() {
-    auto made = provider.encrypt(attempt(), secret.expose(), context);
-    if (!made) return std::unexpected(std::move(made).error());
-    wrapped = *std::move(made);
-    return {};
-  }
-
-  // What generate_data_key or encrypt left to open.
-  Status open() {
-    if (!data_key && !wrapped) {
-      return fail(ErrorCode::kms_unavailable,
-                  "nothing to decrypt, because generate_data_key and encrypt failed");
-    }
-    const auto& wrapping = data_key ? data_key->wrapped : *wrapped;
-    const auto& expected = data_key ? data_key->plaintext : secret;
-    const auto opened = provider.decrypt(attempt(), wrapping, context);
-    if (!opened) return std::unexpected(opened.error());
-    if (!(*opened == expected)) {
-      return fail(ErrorCode::corrupt, "what was decrypted is not what was encrypted");
-    }
-    return {};
-  }
-
   Status describe() {
-    const auto described = provider.describe_key(attempt());
-    if (!described) return std::unexpected(described.error());
-    if (!described->usable) {
-      return fail(ErrorCode::kms_key_disabled,
-                  fmt::format("{} is in state {}", described->key_id, described->state));
-    }
-    return {};
+    TRY(calls.describe());
+    const auto& key = *calls.key();
+    if (key.usable) return {};
+    return fail(ErrorCode::kms_key_disabled,
+                fmt::format("{} is in state {}", key.key_id, key.state));
   }
 
   void retrieve() {
     struct Opened {};
     KeyCache<Opened> cache({}, clock, [&](const CallContext&, const CacheKey&, auto done) {
-      const auto opened = open();
+      const auto opened = calls.open();
       if (!opened) return done(std::unexpected(opened.error()));
       done(std::make_shared<const Opened>());
     });
-    const auto tenant = TenantId::from_store(context["tenantId"]);
+    const auto tenant = TenantId::from_store("@validate");
     run("key_retrieval_cache_miss", [&] {
       Status status;
       cache.load(call, tenant, 0, [&](const auto& loaded) {
@@ -136,10 +92,12 @@ std::string recommendation(const std::string& test, const Error& error) {
 
 ValidationReport run_validation(const CallContext& call, Provider& provider, const Clock& clock,
                                 std::chrono::milliseconds call_timeout) {
-  Validation validation{call, provider, clock, call_timeout};
-  validation.run("generate_data_key", [&] { return validation.generate(); });
-  validation.run("encrypt", [&] { return validation.encrypt(); });
-  validation.run("decrypt", [&] { return validation.open(); });
+  Validation validation{call, clock,
+                        ProviderCalls(provider, clock, call, call_timeout,
+                                      {{"keyType", "signing"}, {"tenantId", "@validate"}})};
+  validation.run("generate_data_key", [&] { return validation.calls.generate(); });
+  validation.run("encrypt", [&] { return validation.calls.encrypt(); });
+  validation.run("decrypt", [&] { return validation.calls.open(); });
   validation.run("describe_key", [&] { return validation.describe(); });
   validation.retrieve();
   auto report = std::move(validation.report);

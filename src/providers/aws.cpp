@@ -11,6 +11,7 @@
 #include "providers/aws_errors.h"
 #include "providers/aws_exchange.h"
 #include "providers/aws_profile.h"
+#include "providers/aws_remedies.h"
 #include "providers/aws_settings.h"
 #include "providers/json_answer.h"
 #include "providers/wrap_limits.h"
@@ -46,9 +47,11 @@ class AwsProvider final : public Provider {
       : settings_(std::move(settings)),
         http_(environment.http),
         clock_(environment.clock),
-        credentials_(make_aws_credentials(environment, settings_.region, settings_.sts_url)) {}
+        credentials_(make_aws_credentials(environment, settings_.region, settings_.sts_url)),
+        remedies_(settings_) {}
 
   std::string_view name() const override { return "aws"; }
+  const Remedies* remedies() const override { return &remedies_; }
   std::string description() const override {
     return fmt::format("AWS KMS - region: {}, key: {}", settings_.region, settings_.key_id);
   }
@@ -119,7 +122,10 @@ class AwsProvider final : public Provider {
     MasterKeyInfo info{.key_id = std::string(*id),
                        .state = std::string(*state),
                        .usable = *state == "Enabled",
-                       .deletion_at = {}};
+                       .deletion_at = {},
+                       .alias = settings_.key_id.find("alias/") == std::string::npos
+                                    ? std::string()
+                                    : settings_.key_id};
     const auto spec = answer.text("/KeyMetadata/KeySpec").value_or("SYMMETRIC_DEFAULT");
     if (spec != "SYMMETRIC_DEFAULT") {
       info.usable = false;
@@ -206,6 +212,7 @@ class AwsProvider final : public Provider {
   HttpClient& http_;
   const Clock& clock_;
   AwsCredentialCache credentials_;
+  const AwsRemedies remedies_;
 };
 
 // The region of the profile is a convenience; a file that cannot be read is said by the first

@@ -59,16 +59,6 @@ bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= 32 && std::ranges::all_of(text, allowed);
 }
 
-std::string available_now() {
-  std::vector<std::string> names;
-  for (const Row& row : rows) {
-    if (row.make) names.emplace_back(row.name);
-  }
-  const std::lock_guard lock(registry().mutex);
-  for (const Registered& row : registry().rows) names.push_back(row.name);
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Provider>> make_provider(std::string_view name,
@@ -78,7 +68,7 @@ Result<std::unique_ptr<Provider>> make_provider(std::string_view name,
     if (row->make) return row->make(environment);
     return fail(ErrorCode::not_implemented,
                 fmt::format("KMS provider '{}' is not in this release yet; available now: {}",
-                            row->name, available_now()));
+                            row->name, fmt::join(available_provider_names(), ", ")));
   }
 
   ProviderFactory make;
@@ -103,6 +93,16 @@ Result<std::unique_ptr<Provider>> make_provider(std::string_view name,
 std::vector<std::string> provider_names() {
   std::vector<std::string> names;
   for (const Row& row : rows) names.emplace_back(row.name);
+  const std::lock_guard lock(registry().mutex);
+  for (const Registered& row : registry().rows) names.push_back(row.name);
+  return names;
+}
+
+std::vector<std::string> available_provider_names() {
+  std::vector<std::string> names;
+  for (const Row& row : rows) {
+    if (row.make) names.emplace_back(row.name);
+  }
   const std::lock_guard lock(registry().mutex);
   for (const Registered& row : registry().rows) names.push_back(row.name);
   return names;

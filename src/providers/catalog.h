@@ -38,5 +38,7 @@ Result<std::unique_ptr<Provider>> make_provider(std::string_view name,
 // The values of betrace.kms.provider: the built-in ones in the manual's order, then those that
 // register_provider() added.
 std::vector<std::string> provider_names();
+// Those of them that this release has.
+std::vector<std::string> available_provider_names();
 
 }  // namespace betrace::kms

@@ -11,6 +11,7 @@
 #include "base/try.h"
 #include "providers/catalog.h"
 #include "providers/local_master_key.h"
+#include "providers/local_remedies.h"
 #include "providers/wrap_limits.h"
 
 namespace betrace::kms {
@@ -45,6 +46,7 @@ class LocalProvider final : public Provider {
   std::string_view name() const override { return "local"; }
   std::string description() const override { return "local master key " + file_; }
   bool remote() const override { return false; }
+  const Remedies* remedies() const override { return &remedies_; }
 
   Result<DataKey> generate_data_key(const CallContext&, const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
@@ -117,6 +119,7 @@ class LocalProvider final : public Provider {
   const MasterId id_;
   const std::string id_text_;
   const std::string file_;
+  const LocalRemedies remedies_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "betrace/kms/audit_sink.h"
+#include "betrace/kms/doctor.h"
 #include "betrace/kms/key_service.h"
 #include "betrace/kms/monitor.h"
 #include "betrace/kms/provider.h"
@@ -356,9 +357,16 @@ class FakeMonitor final : public Monitor {
   ValidationReport report;
 
   HealthState health() const override { return state; }
+  ProbeReport last_probe() const override { return {.provider = state.provider}; }
   std::vector<BreakerReport> breakers() const override { return breaker_list; }
   std::vector<std::string> issues() const override { return problems; }
   void validate(CallContext, Done<ValidationReport> done) override { done(report); }
+};
+
+class FakeDoctor final : public Doctor {
+ public:
+  DoctorReport findings;
+  DoctorReport report() const override { return findings; }
 };
 
 class RecordingAudit final : public AuditSink {

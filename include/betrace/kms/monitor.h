@@ -12,6 +12,7 @@
 
 #include "betrace/kms/call_context.h"
 #include "betrace/kms/key_service.h"
+#include "betrace/kms/provider.h"
 #include "betrace/kms/result.h"
 
 namespace betrace::kms {
@@ -41,6 +42,22 @@ struct ValidationReport {
   bool passed() const;
 };
 
+// One call of the provider, tried by itself.
+struct ProbedCall {
+  std::string operation;  // "generate_data_key", "encrypt", "decrypt", "describe_key"
+  std::optional<Error> error;
+  std::chrono::microseconds latency{};  // the shortest of the tries
+  int tries = 1;
+};
+
+// What a probe of the provider has found.
+struct ProbeReport {
+  std::string provider;
+  std::vector<ProbedCall> calls;     // those that were tried
+  std::optional<MasterKeyInfo> key;  // as describe_key answered it
+  std::string wraps_under;           // the master key that a fresh data key names
+};
+
 enum class BreakerState : std::uint8_t { closed, open, half_open };
 
 struct BreakerReport {
@@ -52,6 +69,8 @@ class Monitor {
  public:
   virtual ~Monitor() = default;
   virtual HealthState health() const = 0;
+  // The last background probe; no calls before the first one has come back.
+  virtual ProbeReport last_probe() const = 0;
   virtual std::vector<BreakerReport> breakers() const = 0;
   // Sentences for people, worst first; empty when all is well.
   virtual std::vector<std::string> issues() const = 0;

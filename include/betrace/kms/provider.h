@@ -23,6 +23,7 @@
 
 #include "betrace/kms/call_context.h"
 #include "betrace/kms/key.h"
+#include "betrace/kms/remedies.h"
 #include "betrace/kms/result.h"
 #include "betrace/kms/secret_bytes.h"
 
@@ -43,6 +44,7 @@ struct MasterKeyInfo {
   std::string state;                      // the provider's word, e.g. "Enabled", "Disabled"
   bool usable = true;                     // may wrap and unwrap now
   std::optional<SystemTime> deletion_at;  // when it is pending deletion
+  std::string alias = {};                 // by which it is configured, if by one
 };
 
 class Provider {
@@ -65,6 +67,9 @@ class Provider {
   virtual Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                                       const EncryptionContext& context) = 0;
   virtual Result<MasterKeyInfo> describe_key(const CallContext& call) = 0;
+
+  // What to do about its errors; null: nothing that is peculiar to it. Lives as long as it does.
+  virtual const Remedies* remedies() const { return nullptr; }
 };
 
 // The settings of one provider instance, looked up by their full key, e.g. "aws.kms.region".

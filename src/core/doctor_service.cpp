@@ -1,0 +1,141 @@
+// What the running service shows: breakers, rotation, the store and what is in it.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/doctor_rules.h"
+
+namespace betrace::kms {
+namespace {
+
+void find_breakers(const DoctorFacts& facts, Findings& out) {
+  std::vector<std::string> not_closed;
+  bool open = false;
+  for (const auto& breaker : facts.breakers) {
+    if (breaker.state == BreakerState::closed) continue;
+    open |= breaker.state == BreakerState::open;
+    not_closed.push_back(fmt::format("Circuit breaker '{}' is {}", breaker.name,
+                                     breaker.state == BreakerState::open
+                                         ? "OPEN - blocking all requests"
+                                         : "HALF_OPEN - testing recovery"));
+  }
+  if (not_closed.empty()) return;
+  // A consequence of what is said already is no second alarm.
+  const bool explained = std::ranges::any_of(
+      out, [](const auto& other) { return other.severity == Severity::critical; });
+  auto& it = out.emplace_back(
+      finding("breaker-open", open && !explained ? Severity::critical : Severity::warning,
+              open ? "Calls of the provider are blocked" : "Calls of the provider are on trial"));
+  it.evidence = fmt::format("{}", fmt::join(not_closed, "; "));
+  it.cause =
+      explained ? "Half of the last calls failed: see the findings before this one"
+                : "Half of the last calls failed; the last probe went well, so it closes by itself";
+  it.remedy = {fmt::format("curl -s {}/q/metrics | grep kms_errors_total", facts.config.url),
+               "betrace-kms validate"};
+}
+
+void find_rotation(const DoctorFacts& facts, Findings& out) {
+  const auto& config = facts.config;
+  const auto overdue = facts.store ? facts.store->overdue_tenants : 0;
+  if (overdue > 0) {
+    auto& it = out.emplace_back(
+        finding("rotation-overdue", Severity::critical,
+                fmt::format("{} of {} tenants have keys older than {} days", overdue,
+                            facts.store->tenants, config.rotation_max_age.count())));
+    if (const auto& oldest = facts.store->oldest_active_key) {
+      it.evidence = fmt::format("the oldest active key is {} days old; ",
+                                std::chrono::floor<std::chrono::days>(facts.now - *oldest).count());
+    }
+    it.evidence += fmt::format("kms.rotation.enabled={}", config.rotation_enabled);
+    it.cause = config.rotation_enabled ? "The scheduled runs fail, or cannot keep up"
+                                       : "The scheduler is switched off";
+    if (!config.rotation_enabled) {
+      it.remedy = {set_command(config, "kms.rotation.enabled", "true"), restart_command};
+    }
+    it.remedy.emplace_back("betrace-kms rotate --all");
+    return;
+  }
+  if (config.rotation_enabled) return;
+  auto& it = out.emplace_back(
+      finding("rotation-off", Severity::warning, "Keys are not rotated by themselves"));
+  it.evidence = "kms.rotation.enabled=false";
+  it.cause = "The scheduler is switched off";
+  it.remedy = {set_command(config, "kms.rotation.enabled", "true"), restart_command};
+}
+
+// Keys under a master key other than the current one.
+void find_wrappings(const DoctorFacts& facts, Findings& out) {
+  if (!facts.store || !facts.provider || facts.provider->probe.wraps_under.empty()) return;
+  const auto& probe = facts.provider->probe;
+  std::vector<std::string> elsewhere;
+  std::uint64_t keys = 0, of_same_provider = 0;
+  bool lost = false, by_others = false;
+  for (const auto& [count, readable] : facts.store->holders) {
+    const bool same_provider = count.provider == probe.provider;
+    if (same_provider && count.master_key_id == probe.wraps_under) continue;
+    keys += count.keys;
+    of_same_provider += same_provider ? count.keys : 0;
+    lost |= !readable;
+    by_others |= !same_provider;
+    elsewhere.push_back(fmt::format("{} keys under {} {}{}", count.keys, count.provider,
+                                    count.master_key_id,
+                                    readable ? "" : ", which no configured provider opens"));
+  }
+  if (keys == 0) return;
+  const std::vector<std::string> remedy = {"betrace-kms migrate --dry-run", "betrace-kms migrate"};
+  if (probe.key && !probe.key->alias.empty() && of_same_provider > 0) {
+    auto& it = out.emplace_back(
+        finding("alias-moved", Severity::warning,
+                fmt::format("{} names another master key than before", probe.key->alias)));
+    it.evidence = fmt::format("{} is {} now; {}", probe.key->alias, probe.wraps_under,
+                              fmt::join(elsewhere, "; "));
+    it.cause = "Somebody has moved the alias: the keys need both master keys until they have moved";
+    it.remedy = remedy;
+    if (!lost && !by_others) return;
+  }
+  const auto severity = lost ? Severity::critical : by_others ? Severity::warning : Severity::info;
+  auto& it =
+      out.emplace_back(finding("wrapped-elsewhere", severity,
+                               fmt::format("{} keys are wrapped by another master key", keys)));
+  it.evidence = fmt::format("{}; new ones under {} {}", fmt::join(elsewhere, "; "), probe.provider,
+                            probe.wraps_under);
+  it.cause = lost ? "The provider that wrapped them is not configured any more"
+                  : "The master key was changed, and the keys have not moved to it yet";
+  it.remedy = remedy;
+  if (lost) {
+    const auto& holders = facts.store->holders;
+    const auto unknown = std::ranges::find(holders, false, &MigrationState::Holder::readable);
+    it.remedy.insert(it.remedy.begin(), {set_command(facts.config, "betrace.kms.previous-provider",
+                                                     unknown->count.provider),
+                                         restart_command});
+  }
+}
+
+void find_store(const DoctorFacts& facts, Findings& out) {
+  if (!facts.store || !facts.store->error) return;
+  auto& it = out.emplace_back(
+      finding("store-unavailable", Severity::critical, "The store does not answer"));
+  it.evidence = facts.store->error->message;
+  it.cause = "The file, its disk or another program that holds it is in the way";
+  it.remedy = {"df -h " + shell_word(facts.config.data_dir),
+               "ls -la " + shell_word(facts.config.data_dir)};
+}
+
+}  // namespace
+
+void diagnose_service(const DoctorFacts& facts, Findings& out) {
+  find_breakers(facts, out);
+  find_store(facts, out);
+  find_rotation(facts, out);
+  find_wrappings(facts, out);
+  if (!facts.service_unreachable) return;
+  auto& it = out.emplace_back(
+      finding("service-unreachable", Severity::warning, "The service does not answer"));
+  it.evidence = *facts.service_unreachable;
+  it.cause =
+      "It does not run, or listens elsewhere: cache, breakers and rotation were not examined";
+  it.remedy = {"systemctl status betrace-kms", "systemctl start betrace-kms"};
+}
+
+}  // namespace betrace::kms

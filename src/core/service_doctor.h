@@ -1,0 +1,59 @@
+// The doctor of a running service: answers at once from the last probe, from counters, and from
+// what a thread of its own last read from the store and the machine, so that nothing that hangs
+// holds up an answer. Thread-safe.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+
+#include "betrace/kms/clock.h"
+#include "betrace/kms/doctor.h"
+#include "betrace/kms/key_store.h"
+#include "betrace/kms/migration.h"
+#include "betrace/kms/monitor.h"
+
+#include "core/doctor_facts.h"
+#include "core/usage_meter.h"
+#include "telemetry/metrics.h"
+
+namespace betrace::kms {
+
+class ServiceDoctor final : public Doctor {
+ public:
+  // All of them must outlive it; `host` and `exchanges` are called on threads of the service.
+  struct Parts {
+    const Monitor& monitor;
+    const KeyService& keys;
+    Metrics& metrics;
+    KeyStore& store;
+    MigrationControl& migration;
+    const Remedies* remedies = nullptr;  // of the provider
+    const Clock& clock;
+    std::function<HostFacts()> host;  // may block on the disk
+    // How the provider's bytes travelled: fills in phases and clock skew.
+    std::function<void(ProviderFacts&)> exchanges;
+  };
+
+  ServiceDoctor(Parts parts, ConfigFacts config);
+  ~ServiceDoctor() override;
+  void start();    // its thread
+  void refresh();  // what the thread does every half minute; blocks on the store
+  DoctorReport report() const override;
+
+ private:
+  StoreFacts read_store(const StoreFacts& before);
+  UsageMeter::Counters counters() const;
+
+  const Parts parts_;
+  const ConfigFacts config_;
+  UsageMeter meter_;
+  mutable std::mutex mutex_;  // of the two below
+  std::optional<StoreFacts> store_;
+  HostFacts host_;
+  std::jthread thread_;
+};
+
+}  // namespace betrace::kms
