@@ -11,6 +11,7 @@
 #include "betrace/kms/audit_sink.h"
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/clock.h"
+#include "betrace/kms/doctor.h"
 #include "betrace/kms/key_lifecycle.h"
 #include "betrace/kms/key_service.h"
 #include "betrace/kms/migration.h"
@@ -58,6 +59,7 @@ struct ApiParts {
   RotationControl& rotation;
   MigrationControl& migration;
   Monitor& monitor;
+  Doctor& doctor;
   Metrics& metrics;
   Authorizer& authorizer;
   AuditSink& audit;

@@ -17,6 +17,7 @@ void openapi(ExchangePtr exchange);
 
 void validate(ExchangePtr exchange);
 void status(ExchangePtr exchange);
+void doctor(ExchangePtr exchange);
 void cache_config(ExchangePtr exchange);
 void test_key_retrieval(ExchangePtr exchange);
 void log_level(ExchangePtr exchange);

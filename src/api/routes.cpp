@@ -79,7 +79,7 @@ constexpr Route table[] = {
   {"GET", "/api/admin/kms/status", "status",
     anonymous_read, small, 5s, false, handlers::status},
   {"GET", "/api/admin/kms/doctor", "doctor",
-    anonymous_read, small, 5s, false, later},
+    anonymous_read, small, 5s, false, handlers::doctor},
   {"GET", "/api/admin/cache/config", "cache-config",
     anonymous_read, small, 5s, false, handlers::cache_config},
   {"POST", "/api/admin/kms/test-key-retrieval", "test-key-retrieval",

@@ -42,11 +42,9 @@ Finished mistake(const std::string& message) {
 }
 
 Finished not_yet(const std::string& name) {
-  const bool diagnosis = name == "doctor" || name == "diagnose";
+  const bool diagnosis = name == "diagnose";
   return mistake(fmt::format("'{}' is not in this release yet{}.", name,
-                             diagnosis ? "; 'betrace-kms status' and 'betrace-kms validate' show "
-                                         "what is wrong with the master key"
-                                       : ""));
+                             diagnosis ? "; 'betrace-kms doctor' shows what is wrong" : ""));
 }
 
 // The library's own sentence, and where help is.

@@ -12,8 +12,7 @@
 namespace betrace::kms {
 namespace {
 
-constexpr std::array<std::string_view, 4> later = {"doctor", "diagnose", "evidence",
-                                                   "verify-evidence"};
+constexpr std::array<std::string_view, 3> later = {"diagnose", "evidence", "verify-evidence"};
 
 class Tree {
  public:
@@ -126,6 +125,10 @@ class Tree {
         ->check(CLI::IsMember({"live", "ready", "started", "serving"}));
     client(app_, "validate", "Have the service test the master key's provider",
            "betrace-kms validate");
+    client(app_, "doctor",
+           "What is wrong, with evidence, cause and remedy: asks the provider live, and the "
+           "service where it answers; exit code 1 when something critical or a warning was found",
+           "betrace-kms doctor --json");
   }
 
   void add_tenant_commands() {

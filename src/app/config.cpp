@@ -247,7 +247,7 @@ void Config::State::warn_of_name(const SourcedName& each, std::set<std::string>&
   }
   if (key == nullptr && ours && seen.insert(each.name).second) {
     const auto nearest = nearest_name(each.name);
-    warnings.push_back(fmt::format("unknown configuration key {} ({}){}", shown_name(each.name),
+    warnings.push_back(fmt::format("{}{} ({}){}", unknown_key_warning, shown_name(each.name),
                                    each.source,
                                    nearest.empty() ? "" : "; did you mean " + nearest + "?"));
   }

@@ -18,6 +18,9 @@
 
 namespace betrace::kms {
 
+// What a warning of a key that nobody knows begins with.
+inline constexpr std::string_view unknown_key_warning = "unknown configuration key ";
+
 struct ConfigInputs {
   std::map<std::string, std::string> overrides;  // -Dname=value, or the settings of a library user
   std::string overrides_name = "-D";             // how messages call them

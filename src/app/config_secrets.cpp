@@ -56,9 +56,8 @@ Result<SecretBytes> read_secret_file(const std::string& path, std::vector<std::s
   }
   if ((status.st_mode & S_IROTH) != 0) {
     warnings.push_back(
-        fmt::format("secret file '{}' is readable by others (mode {:04o}); its mode "
-                    "should be 0400 or 0600",
-                    path, status.st_mode & 07777));
+        fmt::format("secret file '{}' {} (mode {:04o}); its mode should be 0400 or 0600", path,
+                    readable_secret_warning, status.st_mode & 07777));
   }
   SecretBytes buffer(secret_bytes_max + 1);
   const auto size = TRY(read_all(file.fd(), buffer.expose_mutable()));

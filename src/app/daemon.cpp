@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "app/admin_token.h"
+#include "app/daemon_client.h"
 #include "app/hardening.h"
 #include "app/wiring.h"
 #include "base/encoding.h"
@@ -82,13 +83,9 @@ Result<AdminAccess> admin_access(const Config& config) {
   return AdminAccess{.token = SecretBytes::copy_of(as_bytes(token)), .place = "the file " + path};
 }
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
-}
-
 void say_what_is_exposed(const Config& config) {
   const auto host = config.text("quarkus.http.host");
-  if (config.text("quarkus.http.insecure-requests") == "enabled" && !is_loopback(host)) {
+  if (config.text("quarkus.http.insecure-requests") == "enabled" && !is_loopback_host(host)) {
     log().warn(
         "Listening without TLS on {} (quarkus.http.host), beyond loopback: tokens and plaintexts "
         "cross the network in the clear; set quarkus.http.ssl.certificate.files, .key-files and "
@@ -103,7 +100,7 @@ void say_what_is_exposed(const Config& config) {
 
 void say_ready(const Core& core, const Front& front) {
   log().info("Store: {}", core.store_description());
-  log().info("Not in this release: compliance spans and OTLP, doctor");
+  log().info("Not in this release: compliance spans and OTLP, diagnose");
   log().info("BeTrace KMS {} listening on {}", version(), fmt::join(front.addresses(), ", "));
 }
 

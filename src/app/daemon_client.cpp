@@ -18,10 +18,6 @@ std::string_view host_of(std::string_view url) {
   return url.substr(0, url.find(':'));
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host == "::1" || host.starts_with("127.");
-}
-
 Result<std::string> check_url(std::string url, std::string_view source) {
   while (url.ends_with('/')) url.pop_back();
   const bool scheme = url.starts_with("http://") || url.starts_with("https://");
@@ -54,6 +50,10 @@ void find_local_token(const LocalService& service, Connection& connection) {
 }
 
 }  // namespace
+
+bool is_loopback_host(std::string_view host) {
+  return host == "localhost" || host == "[::1]" || host == "::1" || host.starts_with("127.");
+}
 
 std::string local_url(const LocalService& service) {
   const bool tls = !service.insecure_allowed;
@@ -101,7 +101,7 @@ Result<Connection> find_service(const ConnectionOptions& options, const World& w
   }
   if (!connection.token.empty()) return connection;
   const auto host = host_of(connection.url);
-  if (configured_address || is_loopback(host) || host == host_of(local_url(*service))) {
+  if (configured_address || is_loopback_host(host) || host == host_of(local_url(*service))) {
     find_local_token(*service, connection);
   } else {
     connection.token_trouble = fmt::format(

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "betrace/kms/result.h"
 
@@ -28,6 +29,9 @@ struct LocalService {
 };
 // Reads it, when it is needed. Errors: invalid_argument, a sentence a line.
 using LocalServiceReader = std::function<Result<LocalService>()>;
+
+// As a name, without asking a resolver.
+bool is_loopback_host(std::string_view host);
 
 // "http://127.0.0.1:8080": where a client on this machine reaches the service.
 std::string local_url(const LocalService& service);

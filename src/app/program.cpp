@@ -17,6 +17,7 @@
 #include "app/command_line.h"
 #include "app/config.h"
 #include "app/daemon.h"
+#include "app/doctor_command.h"
 #include "app/hardening.h"
 #include "app/store_commands.h"
 #include "base/encoding.h"
@@ -77,6 +78,12 @@ ExitCode client_command(const CommandLine& line, const World& world) {
   return code;
 }
 
+ExitCode doctor_command(const CommandLine& line, const World& world) {
+  const auto config = Config::load(config_inputs(line, world));
+  std::vector<std::string> warnings;
+  return run_doctor(line, world, config, [&] { return local_service(line, world, warnings); });
+}
+
 ExitCode show_config(const CommandLine& line, const World& world) {
   const auto config = Config::load(config_inputs(line, world));
   if (!config) return complain_lines(world, config.error().message);
@@ -135,6 +142,7 @@ ExitCode run_command(std::vector<std::string> arguments, const World& world) {
   }
   const auto& line = std::get<CommandLine>(parsed);
   if (line.command == "serve") return serve_command(line, world);
+  if (line.command == "doctor") return doctor_command(line, world);
   if (line.command == "config") return show_config(line, world);
   if (is_store_command(line.command)) return store_command(line, world);
   if (line.command == "version") return show_version(line, world);

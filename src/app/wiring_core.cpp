@@ -6,7 +6,9 @@
 #include <pthread.h>
 
 #include "app/wiring.h"
+#include "app/wiring_doctor.h"
 #include "app/wiring_parts.h"
+#include "app/wiring_provider.h"
 #include "base/try.h"
 #include "net/curl_client.h"
 #include "providers/catalog.h"
@@ -22,7 +24,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::string_view local_key_file = "betrace.kms.local.master-key-file";
 
 milliseconds ms(const Config& config, std::string_view key) {
   return milliseconds(config.integer(key));
@@ -119,23 +120,13 @@ Result<std::unique_ptr<KeyStore>> open_store(const Config& config) {
 Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config& config,
                                                 std::string_view name, bool may_create_master_key,
                                                 const std::string& prefix = {}) {
-  const ProviderEnvironment environment{
-      .settings = [config, prefix, all = config.settings(prefix)](
-                      std::string_view key) -> std::optional<std::string> {
-        // The provider's own default is in the data directory, where a relative path of it begins.
-        if (prefix.empty() && key == local_key_file && !config.is_set(key)) return std::nullopt;
-        return all(key);
-      },
-      .http = *parts.http,
-      .clock = system_clock(),
-      .environment = [](const char* variable) -> std::optional<std::string> {
-        const char* value = std::getenv(variable);
-        if (value == nullptr || *value == '\0') return std::nullopt;
-        return value;
-      },
-      .data_dir = config.text("betrace.kms.data-dir"),
-      .may_create_master_key = may_create_master_key};
-  return make_provider(name, environment);
+  const auto variable = [](const char* variable) -> std::optional<std::string> {
+    const char* value = std::getenv(variable);
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return value;
+  };
+  return make_provider(
+      name, provider_environment(config, *parts.http, variable, may_create_master_key, prefix));
 }
 
 // A further instance, read with the settings of its name under a prefix, whose rows are readable
@@ -307,6 +298,7 @@ Status make_service(Core::Parts& parts, const Config& config) {
                         // What is too slow for a request is too slow for its probe.
                         MonitorOptions{.call_timeout = std::min(ms(config, "kms.timeout-ms"),
                                                                 MonitorOptions().call_timeout)});
+  parts.doctor = make_service_doctor(parts, config);
   parts.housekeeper.emplace(Housekeeper::Parts{.keys = *parts.keys,
                                                .membership = *parts.membership,
                                                .lifecycle = *parts.lifecycle,
@@ -337,7 +329,7 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
   auto parts = std::make_unique<Parts>();
   parts->store = TRY(open_store(config));
   TRY(check_history(*parts, config));
-  parts->http = make_http_client();
+  parts->http = std::make_unique<HttpObserver>(make_http_client(), system_clock());
   TRY(make_providers(*parts, config));
   TRY(make_service(*parts, config));
   std::unique_ptr<Core> core(new Core(std::move(parts)));
@@ -356,6 +348,7 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
 void Core::start(const Config& config) {
   auto* const keys = parts_->keys.get();
   parts_->monitor->start();
+  parts_->doctor->start();
   parts_->housekeeper->start();
   parts_->rotation->begin();
   parts_->migrator->begin();
@@ -372,6 +365,7 @@ void Core::start(const Config& config) {
 Core::~Core() {
   auto& parts = *parts_;
   // Those who make work first, then those who do it, then what they do it with.
+  parts.doctor.reset();
   parts.rotation.reset();
   parts.migrator.reset();
   parts.housekeeper.reset();

@@ -93,6 +93,7 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
                                         .rotation = *service.rotation,
                                         .migration = *service.migrator,
                                         .monitor = *service.monitor,
+                                        .doctor = *service.doctor,
                                         .metrics = *service.metrics,
                                         .authorizer = parts->authorizer,
                                         .audit = parts->audit,

@@ -10,9 +10,9 @@
 #include "betrace/kms/key_store.h"
 #include "betrace/kms/provider.h"
 
+#include "app/http_observer.h"
 #include "app/wiring.h"
 #include "base/executor.h"
-#include "base/http.h"
 #include "core/circuit_breaker.h"
 #include "core/epoch_keeper.h"
 #include "core/guarded_provider.h"
@@ -23,6 +23,7 @@
 #include "core/membership.h"
 #include "core/migrator.h"
 #include "core/rotation_control.h"
+#include "core/service_doctor.h"
 #include "core/service_monitor.h"
 #include "core/witness.h"
 #include "telemetry/metrics.h"
@@ -31,7 +32,7 @@ namespace betrace::kms {
 
 struct Core::Parts {
   std::unique_ptr<KeyStore> store;
-  std::unique_ptr<HttpClient> http;
+  std::unique_ptr<HttpObserver> http;
   std::unique_ptr<Provider> provider;
   std::vector<std::unique_ptr<Provider>> further;  // open what others wrapped, and make no keys
   std::unique_ptr<Metrics> metrics;
@@ -47,6 +48,7 @@ struct Core::Parts {
   std::unique_ptr<Rotation> rotation;
   std::unique_ptr<Migrator> migrator;
   std::optional<ServiceMonitor> monitor;
+  std::unique_ptr<ServiceDoctor> doctor;
   std::optional<Housekeeper> housekeeper;
   std::jthread warming;
 };

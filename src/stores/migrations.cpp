@@ -7,9 +7,6 @@
 namespace betrace::kms {
 namespace {
 
-// "BTKM", in the file's header: file(1) and we know the file by it.
-constexpr std::int64_t application_id = 0x42544b4d;
-
 constexpr Migration all_migrations[] = {
 #include "sqlite_migrations.inc"
 };
@@ -32,7 +29,7 @@ Status check_ours(SqliteDb& db, std::int64_t version, std::size_t known) {
   // read later is at least as new as the tables.
   const auto objects = TRY(number(db, "SELECT count(*) FROM sqlite_schema"));
   const auto id = TRY(number(db, "PRAGMA application_id"));
-  if (objects != 0 && id != application_id) {
+  if (objects != 0 && id != sqlite_application_id) {
     return fail(ErrorCode::store_unavailable,
                 fmt::format("the store {} is a SQLite database of another program. Check the path "
                             "(betrace.kms.store.url)",
@@ -50,7 +47,7 @@ Result<bool> run_step(SqliteDb& db, const Migration& step) {
     return version.has_value() ? Result<bool>(false) : std::unexpected(version.error());
   }
   const auto mark = fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
-                                application_id, step.version);
+                                sqlite_application_id, step.version);
   auto done = db.execute(step.sql);
   if (done) done = db.execute(mark.c_str());
   if (done) return true;

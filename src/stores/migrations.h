@@ -2,11 +2,15 @@
 // the program is built). A published step is never edited; a new one is added after it.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "stores/sqlite_db.h"
 
 namespace betrace::kms {
+
+// "BTKM", in the file's header: file(1) and we know the file by it.
+inline constexpr std::int64_t sqlite_application_id = 0x42544b4d;
 
 struct Migration {
   int version;

@@ -280,7 +280,7 @@ def test_unknown_methods_say_which_are_allowed(daemon, method, path):
 
 @pytest.mark.parametrize("method,path", [
     ("POST", "/v1/traces"), ("POST", "/v1/logs"), ("POST", "/api/compliance/spans/sign"),
-    ("POST", "/api/compliance/verify/span"), ("GET", "/api/admin/kms/doctor")])
+    ("POST", "/api/compliance/verify/span")])
 def test_routes_of_later_issues_are_not_implemented(daemon, method, path):
     problem(daemon.call(method, path), 501, "not_implemented")
 

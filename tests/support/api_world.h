@@ -74,6 +74,7 @@ struct ApiWorld {
   FakeRotation rotation;
   FakeMigration migration;
   FakeMonitor monitor;
+  FakeDoctor doctor;
   Metrics metrics{"local"};
   AdminAuthorizer authorizer;
   RecordingAudit audit;
@@ -92,6 +93,7 @@ struct ApiWorld {
                                                .rotation = rotation,
                                                .migration = migration,
                                                .monitor = monitor,
+                                               .doctor = doctor,
                                                .metrics = metrics,
                                                .authorizer = authorizer,
                                                .audit = audit,
