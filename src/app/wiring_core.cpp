@@ -24,7 +24,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-
 milliseconds ms(const Config& config, std::string_view key) {
   return milliseconds(config.integer(key));
 }
