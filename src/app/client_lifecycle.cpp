@@ -154,7 +154,8 @@ Got<ExitCode> destroy_tenant(const ClientSession& session) {
   if (flag_of(object, "pending")) {
     complain(session.world,
              "not finished: the store's files still hold what was deleted, or the certificate is "
-             "not signed; give the same command again to see how far it is",
+             "not signed, or not written among the tombstones; give the same command again to see "
+             "how far it is",
              ExitCode::ok);
   }
   return line.certificate.empty() ? ExitCode::ok : write_certificate(session, object);

@@ -24,12 +24,16 @@ struct Lost {
   struct RevokedKey {
     std::string tenant, key, reason;
   };
-  bool known = false;  // false: there was no store, or it cannot be read
+  bool known = true;       // false: there is a store, and it cannot be read
+  std::string unreadable;  // why
   std::uint64_t tenants = 0;
   std::uint64_t key_versions = 0;
+  std::uint64_t destructions = 0;  // of versions that are active in the backup
   std::vector<RevokedKey> revocations;
 
-  bool anything() const { return tenants + key_versions + revocations.size() > 0; }
+  bool anything() const {
+    return !known || tenants + key_versions + destructions + revocations.size() > 0;
+  }
 };
 
 struct RestoreReport {
@@ -37,9 +41,10 @@ struct RestoreReport {
   std::uint64_t mark_epoch = 0;  // of the high-water mark; 0: there was none
   bool rolled_back = false;
   Lost lost;
-  std::uint64_t destroyed_again = 0;  // tenants
-  std::string kept;                   // where the old store is now; empty: there was none
-  std::string mark_kept;              // where the old high-water mark is now; empty: in its place
+  std::uint64_t destroyed_again = 0;       // tenants
+  std::uint64_t keys_destroyed_again = 0;  // versions of others
+  std::string kept;                        // where the old store is now; empty: there was none
+  std::string mark_kept;  // where the old high-water mark is now; empty: in its place
 };
 
 // Errors: conflict when the store is in use, or the backup is older than what was here and that is

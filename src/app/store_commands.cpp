@@ -49,6 +49,13 @@ std::string problems_json(const std::vector<StoreProblem>& problems) {
   return out + "]";
 }
 
+// One word of a shell, whatever is in it.
+std::string shell_quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) c == '\'' ? out += "'\\''" : out += c;
+  return out + "'";
+}
+
 class StoreCommand {
  public:
   StoreCommand(const CommandLine& line, const World& world, const Config& config)
@@ -71,7 +78,8 @@ class StoreCommand {
   Result<ExitCode> backup() {
     TRY(copy_sqlite_store(store_, line_.file, draw(" pages")));
     progress_.end();
-    const auto report = TRY(look(line_.file, {}));
+    // The backup is made, whatever can be said of it: an older release's schema is not read here.
+    const auto report = look(line_.file, {}).value_or(StoreReport());
     std::error_code error;
     const auto bytes = std::filesystem::file_size(line_.file, error);
     if (line_.json) {
@@ -102,6 +110,9 @@ class StoreCommand {
   }
 
   Result<ExitCode> restore() {
+    if (line_.file.empty()) {
+      return fail(ErrorCode::invalid_argument, "restore: the backup's FILE is an empty word");
+    }
     RestoreRequest request{.backup = line_.file == "-" ? "" : line_.file,
                            .store = store_,
                            .witness_dir = config_.text("betrace.kms.witness-dir"),
@@ -133,10 +144,13 @@ class StoreCommand {
                       .count("epoch", report.epoch)
                       .count("highWaterMark", report.mark_epoch)
                       .flag("rolledBack", report.rolled_back)
+                      .flag("lostKnown", report.lost.known)
                       .count("tenantsLost", report.lost.tenants)
                       .count("keyVersionsLost", report.lost.key_versions)
                       .raw("revocationsLost", revocations + "]")
+                      .count("keyDestructionsLost", report.lost.destructions)
                       .count("tenantsDestroyedAgain", report.destroyed_again)
+                      .count("keysDestroyedAgain", report.keys_destroyed_again)
                       .text("kept", report.kept)
                       .text("highWaterMarkKept", report.mark_kept)
                       .str()
@@ -159,13 +173,21 @@ class StoreCommand {
       out << fmt::format("{} tenants were destroyed before and are destroyed again\n",
                          report.destroyed_again);
     }
-    if (report.rolled_back && report.lost.known) {
-      out << fmt::format("lost: {} tenants, {} key versions, {} revocations\n", report.lost.tenants,
-                         report.lost.key_versions, report.lost.revocations.size());
+    if (report.keys_destroyed_again > 0) {
+      out << fmt::format("{} key versions were destroyed before and are destroyed again\n",
+                         report.keys_destroyed_again);
+    }
+    if (!report.lost.known) {
+      out << fmt::format("what is lost is not known: {}\n", printable(report.lost.unreadable));
+    } else if (report.rolled_back) {
+      out << fmt::format(
+          "lost: {} tenants, {} key versions, {} revocations, {} destructions of keys\n",
+          report.lost.tenants, report.lost.key_versions, report.lost.revocations.size(),
+          report.lost.destructions);
     }
     for (const auto& each : report.lost.revocations) {
-      out << fmt::format("revoke again: betrace-kms revoke --tenant {} --key-id {} --reason '{}'\n",
-                         each.tenant, each.key, printable(each.reason));
+      out << fmt::format("revoke again: betrace-kms revoke --tenant {} --key-id {} --reason {}\n",
+                         shell_quoted(each.tenant), each.key, shell_quoted(printable(each.reason)));
     }
     if (!report.kept.empty()) out << fmt::format("what was there is kept: {}\n", report.kept);
     if (!report.mark_kept.empty()) {
@@ -182,7 +204,8 @@ class StoreCommand {
       ++report.problems_found;
       report.problems.insert(report.problems.begin(), {.problem = each});
     }
-    if (file == store_) {
+    std::error_code error;
+    if (std::filesystem::equivalent(file, store_, error)) {
       if (const auto status = compare_with_witness(); !status) {
         ++report.problems_found;
         report.problems.insert(report.problems.begin(), {.problem = status.error().message});

@@ -5,6 +5,7 @@
 #include "app/wiring_parts.h"
 #include "base/try.h"
 #include "core/history.h"
+#include "stores/sqlite_backup.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -34,7 +35,11 @@ Status check_history(Core::Parts& parts, const Config& config) {
             witness.mark_path(), history.store->number);
   }
   TRY(apply_tombstones(call, *parts.store, witness, system_clock()));
-  return complete_tombstones(call, *parts.store, witness);
+  if (const auto written = complete_tombstones(call, *parts.store, witness); !written) {
+    logger(log_category::kms).warn("tombstones are missing: {}", written.error().message);
+  }
+  remove_restore_leftovers(TRY(store_file(config)));
+  return {};
 }
 
 }  // namespace betrace::kms

@@ -1,13 +1,17 @@
 #include "base/durable_file.h"
 
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/try.h"
@@ -71,7 +75,8 @@ Status replace_file(const std::string& path, std::string_view text) {
   const auto draft = path + ".new";
   {
     const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-    if (!file.is_open() || !write_all(file.get(), text) || ::fsync(file.get()) != 0) {
+    if (!file.is_open() || !give_to_owner_of(file.get(), folder_of(path)) ||
+        !write_all(file.get(), text) || ::fsync(file.get()) != 0) {
       return failed("write", draft);
     }
   }
@@ -90,6 +95,7 @@ Status append_line(const std::string& path, std::string_view line) {
       return failed("read", path);
     }
     is_new = size == 0;
+    if (is_new && !give_to_owner_of(file.get(), folder_of(path))) return failed("give away", path);
     std::string text = last == '\n' ? "" : "\n";
     text.append(line) += '\n';
     if (!write_all(file.get(), text) || ::fsync(file.get()) != 0) return failed("write", path);
@@ -103,12 +109,34 @@ Status sync_folder(const std::string& folder) {
   return {};
 }
 
+bool give_to_owner_of(int descriptor, const std::string& folder) {
+  if (::geteuid() != 0) return true;
+  struct stat owner{};
+  return ::stat(folder.c_str(), &owner) == 0 &&
+         ::fchown(descriptor, owner.st_uid, owner.st_gid) == 0;
+}
+
+int rename_without_replacing(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  if (::link(from.c_str(), to.c_str()) != 0) return errno;
+  ::unlink(from.c_str());
+  return 0;
+}
+
 Result<FolderLock> FolderLock::take(const std::string& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return failed("open", folder);
+  constexpr std::chrono::milliseconds pause{5};
+  constexpr int attempts = 1000;
+  const auto path = folder + "/.lock";
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (descriptor < 0) return failed("open", path);
   FolderLock lock(descriptor);
-  while (::flock(descriptor, LOCK_EX) != 0) {
-    if (errno != EINTR) return failed("lock", folder);
+  if (!give_to_owner_of(descriptor, folder)) return failed("give away", path);
+  for (int attempt = 0; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0; ++attempt) {
+    if ((errno != EINTR && errno != EWOULDBLOCK) || attempt == attempts) {
+      return failed("lock", path);
+    }
+    std::this_thread::sleep_for(pause);
   }
   return lock;
 }

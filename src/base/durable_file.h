@@ -1,5 +1,6 @@
 // Small files that must survive a crash whole: what a call wrote is on the disk when it returns.
-// Made with mode 0600. Thread-safe; processes that write the same files take a FolderLock first.
+// Made with mode 0600; where root makes them, they belong to the folder's owner, for whom they are.
+// Thread-safe; processes that write the same files take a FolderLock first.
 //
 // Errors of every function: store_unavailable, naming the file and the system's reason.
 #pragma once
@@ -21,7 +22,14 @@ Status append_line(const std::string& path, std::string_view line);
 // What was renamed or made in `folder` is there after a crash as well.
 Status sync_folder(const std::string& folder);
 
-// Held by one process and thread at a time, until it goes.
+// When root has made the open file: gives it to the owner of `folder`. False, and errno, when that
+// fails.
+bool give_to_owner_of(int descriptor, const std::string& folder);
+// Renames `from` to `to` unless `to` exists: 0, or errno.
+int rename_without_replacing(const std::string& from, const std::string& to);
+
+// Held by one process and thread at a time, until it goes; by a file ".lock" that others cannot
+// open. Taking it waits for 5 s at the longest.
 class FolderLock {
  public:
   static Result<FolderLock> take(const std::string& folder);

@@ -53,11 +53,6 @@ std::size_t rank_of(const Finding& finding) {
 
 std::span<const FindingKind> finding_kinds() { return kinds; }
 
-bool DoctorReport::healthy() const {
-  return std::ranges::all_of(
-      findings, [](const auto& finding) { return finding.severity == Severity::info; });
-}
-
 Finding finding(std::string_view id, Severity severity, std::string title) {
   const auto* kind = std::ranges::find(kinds, id, &FindingKind::id);
   return {.id = std::string(id),

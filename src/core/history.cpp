@@ -1,5 +1,6 @@
 #include "core/history.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -42,11 +43,22 @@ Result<TenantId> buried_tenant(std::string_view certificate, ByteView service_ke
 
 }  // namespace
 
-Result<History> read_history(const CallContext& call, KeyStore& store, const Witness& witness) {
+Result<History> read_history(const CallContext& call, KeyStore& store) {
   History history{.service_key = TRY(service_key_of(call, store)), .store = {}, .mark = {}};
+  if (!history.service_key) return history;
+  if (const auto note = TRY(find_epoch(call, store))) {
+    const auto sealed = open_epoch(*note, *history.service_key);
+    if (!sealed) return altered("the epoch in the store", sealed.error());
+    history.store = sealed->epoch;
+  }
+  return history;
+}
+
+Result<std::optional<Epoch>> read_mark(const Witness& witness,
+                                       const std::optional<Bytes>& service_key) {
   const auto mark = TRY(witness.mark());
-  if (!history.service_key) {
-    if (!mark) return history;
+  if (!mark) return std::nullopt;
+  if (!service_key) {
     return fail(
         ErrorCode::conflict,
         fmt::format("the store holds no keys, and {} says that a store with keys was here. Check "
@@ -54,18 +66,18 @@ Result<History> read_history(const CallContext& call, KeyStore& store, const Wit
                     "begin anew and give those keys up, move that file away",
                     witness.mark_path()));
   }
-  if (const auto note = TRY(find_epoch(call, store))) {
-    const auto sealed = open_epoch(*note, *history.service_key);
-    if (!sealed) return altered("the epoch in the store", sealed.error());
-    history.store = sealed->epoch;
-  }
-  if (mark) {
-    const auto sealed = open_epoch(*mark, *history.service_key);
-    if (!sealed) {
-      return altered(fmt::format("the high-water mark {}", witness.mark_path()), sealed.error());
-    }
-    history.mark = sealed->epoch;
-  }
+  const auto sealed = open_epoch(*mark, *service_key);
+  if (sealed) return sealed->epoch;
+  return altered(fmt::format("the high-water mark {}", witness.mark_path()),
+                 {.code = ErrorCode::corrupt,
+                  .message = sealed.error().message +
+                             ". To do without it, and take the store on trust: betrace-kms restore "
+                             "--accept-rollback"});
+}
+
+Result<History> read_history(const CallContext& call, KeyStore& store, const Witness& witness) {
+  auto history = TRY(read_history(call, store));
+  history.mark = TRY(read_mark(witness, history.service_key));
   return history;
 }
 
@@ -85,14 +97,18 @@ Status check_not_rolled_back(const History& history, const Witness& witness) {
 Result<bool> destroy_again(const CallContext& call, KeyStore& store, DestructionNote note,
                            SystemTime now) {
   const auto tenant = store.find_tenant(call, note.tenant);
+  auto keys = std::vector<KeyRecord>();
   if (!tenant && tenant.error().code == ErrorCode::tenant_not_found) {
     TRY(store.create_tenant(call, {.id = note.tenant, .created_at = now, .destroyed = true}, {}));
   } else if (!tenant) {
     return std::unexpected(tenant.error());
-  } else if (tenant->destroyed) {
-    return false;
+  } else {
+    // Closed is not destroyed: the store may be of a moment between the two.
+    keys = TRY(store.list_keys(call, note.tenant));
+    const bool gone = std::ranges::all_of(
+        keys, [](const KeyRecord& key) { return key.secret_destroyed_at.has_value(); });
+    if (tenant->destroyed && gone) return false;
   }
-  auto keys = TRY(store.list_keys(call, note.tenant));
   auto commit = destruction_commit(note, keys, now);
   commit.insert(commit.begin(), change::CloseTenant{note.tenant});
   TRY(store.commit(call, commit));
@@ -132,9 +148,13 @@ Status complete_tombstones(const CallContext& call, KeyStore& store, Witness& wi
     const auto page = TRY(store.list_notes(call, destroyed_prefix, after, notes_at_once));
     if (page.empty()) return {};
     for (const auto& [name, text] : page) {
-      const auto note = TRY(parse_destruction_note(text));
-      if (note.certificate.empty() || known.contains(note.certificate)) continue;
-      TRY(witness.bury(note.certificate));
+      const auto note = parse_destruction_note(text);
+      if (!note) {
+        logger(log_category::kms).warn("the note {} is left out: {}", name, note.error().message);
+        continue;
+      }
+      if (note->certificate.empty() || known.contains(note->certificate)) continue;
+      TRY(witness.bury(note->certificate));
     }
     after = page.back().first;
   }

@@ -19,8 +19,13 @@ struct History {
   std::optional<Epoch> store, mark;  // both sealed by that key
 };
 
-// Errors: corrupt when an epoch is not sealed by the store's service key: one of them was altered,
-// or they belong to different stores.
+// Without the mark. Errors: corrupt when the store's epoch is not sealed by its service key.
+Result<History> read_history(const CallContext& call, KeyStore& store);
+// The high-water mark, for a store with this service key. Errors: corrupt when it cannot be read,
+// or belongs to another store; conflict when there is one, and no service key.
+Result<std::optional<Epoch>> read_mark(const Witness& witness,
+                                       const std::optional<Bytes>& service_key);
+// Both.
 Result<History> read_history(const CallContext& call, KeyStore& store, const Witness& witness);
 // Errors: conflict when the store is older than its high-water mark.
 Status check_not_rolled_back(const History& history, const Witness& witness);
@@ -33,7 +38,8 @@ Result<bool> destroy_again(const CallContext& call, KeyStore& store, Destruction
 // how many. Tombstones that the service key did not sign are left out, and logged.
 Result<std::uint64_t> apply_tombstones(const CallContext& call, KeyStore& store,
                                        const Witness& witness, const Clock& clock);
-// Writes down the certificates that the store has and the witness has not.
+// Writes down the certificates that the store has and the witness has not; what cannot be read is
+// left out, and logged.
 Status complete_tombstones(const CallContext& call, KeyStore& store, Witness& witness);
 
 }  // namespace betrace::kms

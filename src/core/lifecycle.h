@@ -67,6 +67,7 @@ class Lifecycle final : public KeyLifecycle {
   Status destroy_secrets(const CallContext& call, DestructionNote& note);
   Status certify(const CallContext& call, DestructionNote& note);
   Status scrub(const CallContext& call);
+  void resume_one(const CallContext& call, DestructionNote note);
   void finish_when_applied(CallContext call, DestructionNote note, Done<Destruction> done);
 
   const LifecycleParts parts_;

@@ -165,21 +165,35 @@ Status Lifecycle::scrub(const CallContext& call) {
 
 Status Lifecycle::resume() {
   const auto call = CallContext::system("destroying");
-  const auto notes = TRY(parts_.store.list_notes(call, destroying_prefix, "", resumed_at_once_max));
-  for (const auto& [name, text] : notes) {
-    auto note = TRY(parse_destruction_note(text));
-    // Whoever asked has had its time; a daemon that waits for it does no harm by being second.
-    const auto age = parts_.clock.now() - note.requested_at;
-    const bool asked_just_now =
-        age >= age.zero() && age < parts_.membership.lease() + Membership::settling;
-    if (asked_just_now && !note.is_destroyed()) continue;
-    finish_when_applied(call, std::move(note), [](const Result<Destruction>& done) {
-      if (done) return;
-      logger(log_category::rotation)
-          .warn("a destruction could not be continued: {}", done.error().message);
-    });
+  std::string after;
+  Status outcome;  // one note that cannot be read holds no other up
+  for (;;) {
+    const auto notes =
+        TRY(parts_.store.list_notes(call, destroying_prefix, after, resumed_at_once_max));
+    if (notes.empty()) return outcome;
+    for (const auto& [name, text] : notes) {
+      auto note = parse_destruction_note(text);
+      if (note) {
+        resume_one(call, *std::move(note));
+      } else {
+        outcome = std::unexpected(std::move(note).error());
+      }
+    }
+    after = notes.back().first;
   }
-  return {};
+}
+
+void Lifecycle::resume_one(const CallContext& call, DestructionNote note) {
+  // Whoever asked has had its time; a daemon that waits for it does no harm by being second.
+  const auto age = parts_.clock.now() - note.requested_at;
+  const bool asked_just_now =
+      age >= age.zero() && age < parts_.membership.lease() + Membership::settling;
+  if (asked_just_now && !note.is_destroyed()) return;
+  finish_when_applied(call, std::move(note), [](const Result<Destruction>& done) {
+    if (done) return;
+    logger(log_category::rotation)
+        .warn("a destruction could not be continued: {}", done.error().message);
+  });
 }
 
 }  // namespace betrace::kms

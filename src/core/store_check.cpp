@@ -30,6 +30,20 @@ class Checker {
     return std::unexpected(std::move(service).error());
   }
 
+  Status check_notes(std::string_view prefix) {
+    std::string after;
+    for (;;) {
+      const auto page = TRY(store_.list_notes(call_, prefix, after, tenants_at_once));
+      if (page.empty()) return {};
+      for (const auto& [name, text] : page) {
+        if (const auto note = parse_destruction_note(text); !note) {
+          complain(name.substr(prefix.size()), "", note.error().message);
+        }
+      }
+      after = page.back().first;
+    }
+  }
+
   // A row that cannot be read is a finding; a store that cannot be read is an error.
   Status check_tenant(const TenantRecord& tenant) {
     ++(tenant.destroyed ? report_.destroyed_tenants : report_.tenants);
@@ -129,6 +143,8 @@ Result<StoreReport> check_store(const CallContext& call, KeyStore& store,
   StoreReport report{.wrappings = TRY(store.wrapping_counts(call))};
   Checker checker(call, store, report);
   TRY(checker.begin());
+  TRY(checker.check_notes(destroying_prefix));
+  TRY(checker.check_notes(destroyed_prefix));
   const auto total = TRY(store.counts(call)).tenants;
   Page page{.after = {}, .limit = tenants_at_once};
   for (;;) {

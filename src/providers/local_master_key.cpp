@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/durable_file.h"
 #include "base/encoding.h"
 #include "base/try.h"
 #include "telemetry/log.h"
@@ -63,16 +64,6 @@ bool read_all(int descriptor, std::span<std::uint8_t> bytes) {
   return true;
 }
 
-// Makes `from` appear as `to` unless `to` exists: 0, or errno. Never replaces, so the first of
-// several processes wins and the others read its key.
-int publish(const std::string& from, const std::string& to) {
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
-  if (errno != EINVAL && errno != ENOSYS) return errno;
-  if (::link(from.c_str(), to.c_str()) != 0) return errno;
-  ::unlink(from.c_str());
-  return 0;
-}
-
 Status create(const std::string& path) {
   std::array<std::uint8_t, 8> suffix{};
   random_bytes(suffix);
@@ -88,7 +79,8 @@ Status create(const std::string& path) {
       return error;
     }
   }
-  if (const int error = publish(fresh, path); error != 0) {
+  // The first of several processes wins, and the others read its key.
+  if (const int error = rename_without_replacing(fresh, path); error != 0) {
     ::unlink(fresh.c_str());
     if (error == EEXIST) return {};
     errno = error;

@@ -30,13 +30,25 @@ Result<std::unique_ptr<KeyStore>> open_sqlite_store_read_only(const std::string&
 // What SQLite's integrity_check says; empty when all is well.
 Result<std::vector<std::string>> integrity_of_sqlite_store(const std::string& path);
 
-// Makes the file one without a log, which only works while nobody has it open. Errors: conflict
-// when somebody has.
-Status settle_sqlite_store(const std::string& path);
+// A store that nobody else has open, made one file without a log and kept from being written until
+// this goes: a daemon that starts meanwhile is told that it is locked. Others may read it.
+class StoreClaim {
+ public:
+  // Errors: conflict when somebody has it open.
+  static Result<StoreClaim> take(const std::string& path);
+  ~StoreClaim();
+  StoreClaim(StoreClaim&& other) noexcept;
+  StoreClaim& operator=(StoreClaim&& other) noexcept;
+
+ private:
+  class Holder;
+  explicit StoreClaim(std::unique_ptr<Holder> holder);
+  std::unique_ptr<Holder> holder_;
+};
 
 // What a restored store must not repeat: reserved numbers and the count of changes go on from the
 // further of its own and `floors`; leases and nodes of the past are forgotten. Every daemon that
-// follows it drops what it has cached.
+// follows it drops what it has cached. Nobody may have it open.
 struct StoreFloors {
   std::uint64_t generation = 0;
   std::uint64_t epoch = 0;
@@ -44,8 +56,16 @@ struct StoreFloors {
 };
 Status raise_sqlite_store(const std::string& path, const StoreFloors& floors);
 
-// `fresh` takes the place of `path`; what was there is kept as `kept` (empty: nothing was there).
+// `fresh`, which nobody has open, takes the place of `path`. What was there, claimed or damaged, is
+// kept as `kept`, with its log if it has one; empty: nothing was there. Errors: conflict when
+// something has appeared there meanwhile.
 Status swap_sqlite_store(const std::string& fresh, const std::string& path,
                          const std::string& kept);
+
+// Takes away what a copy or a restore that was killed has left beside `path`: it holds wrapped
+// keys.
+void remove_restore_leftovers(const std::string& path);
+// Where a restore prepares what takes the place of `path`.
+std::string restore_draft(const std::string& path);
 
 }  // namespace betrace::kms

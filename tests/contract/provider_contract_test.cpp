@@ -268,25 +268,25 @@ TEST_P(ProviderContract, OfAThousandRandomContextSwapsNoneIsAccepted) {
 }
 
 struct Expectation {
-  Trouble trouble;
+  Mishap trouble;
   ErrorCode generate, encrypt, decrypt;
 };
 
 TEST_P(ProviderContract, EachTroubleHasItsCodeAndNoErrorTellsASecret) {
   using enum ErrorCode;
   const std::vector<Expectation> expected{
-      {Trouble::access_denied, kms_access_denied, kms_access_denied, kms_access_denied},
-      {Trouble::key_disabled, kms_key_disabled, kms_key_disabled, kms_key_disabled},
-      {Trouble::key_pending_deletion, kms_key_disabled, kms_key_disabled, kms_key_disabled},
-      {Trouble::key_gone, kms_key_disabled, kms_key_disabled, kms_key_disabled},
-      {Trouble::throttled, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::server_error, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::unavailable, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::connection_refused, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::no_answer, kms_timeout, kms_timeout, kms_timeout},
-      {Trouble::not_json, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::half_answer, kms_unavailable, kms_unavailable, kms_unavailable},
-      {Trouble::short_secret, kms_unavailable, {}, {}},
+      {Mishap::access_denied, kms_access_denied, kms_access_denied, kms_access_denied},
+      {Mishap::key_disabled, kms_key_disabled, kms_key_disabled, kms_key_disabled},
+      {Mishap::key_pending_deletion, kms_key_disabled, kms_key_disabled, kms_key_disabled},
+      {Mishap::key_gone, kms_key_disabled, kms_key_disabled, kms_key_disabled},
+      {Mishap::throttled, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::server_error, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::unavailable, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::connection_refused, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::no_answer, kms_timeout, kms_timeout, kms_timeout},
+      {Mishap::not_json, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::half_answer, kms_unavailable, kms_unavailable, kms_unavailable},
+      {Mishap::short_secret, kms_unavailable, {}, {}},
   };
   for (const auto& [trouble, generate, encrypt, decrypt] : expected) {
     SetUp();
@@ -304,7 +304,7 @@ TEST_P(ProviderContract, EachTroubleHasItsCodeAndNoErrorTellsASecret) {
         EXPECT_EQ(error.message.find(shape), std::string::npos);
         EXPECT_EQ(error.type.find(shape), std::string::npos);
       }
-      EXPECT_EQ(error.throttled, trouble == Trouble::throttled);
+      EXPECT_EQ(error.throttled, trouble == Mishap::throttled);
       if (error.throttled) {
         EXPECT_EQ(error.retry_after, std::chrono::seconds(2));
       }

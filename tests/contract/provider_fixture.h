@@ -13,7 +13,7 @@
 
 namespace betrace::kms {
 
-enum class Trouble {
+enum class Mishap {
   access_denied,
   key_disabled,
   key_pending_deletion,
@@ -35,7 +35,7 @@ class ProviderFixture {
   virtual std::unique_ptr<Provider> reopened() = 0;
   virtual std::unique_ptr<Provider> under_another_master_key() = 0;
   // Every call after this meets it. False where the kind of provider cannot have it.
-  virtual bool cause(Trouble) { return false; }
+  virtual bool cause(Mishap) { return false; }
 };
 
 using FixtureFactory = std::function<std::unique_ptr<ProviderFixture>()>;

@@ -60,38 +60,38 @@ class AwsFixture final : public ProviderFixture {
     return under(aws_.kms.create_key());
   }
 
-  bool cause(Trouble trouble) override {
+  bool cause(Mishap trouble) override {
     switch (trouble) {
-      case Trouble::access_denied:
+      case Mishap::access_denied:
         for (const char* each : {"GenerateDataKey", "Encrypt", "Decrypt"}) aws_.kms.deny(each);
         return true;
-      case Trouble::key_disabled:
+      case Mishap::key_disabled:
         aws_.kms.set_state(key_, "Disabled");
         return true;
-      case Trouble::key_pending_deletion:
+      case Mishap::key_pending_deletion:
         aws_.kms.set_state(key_, "PendingDeletion");
         return true;
-      case Trouble::key_gone:
+      case Mishap::key_gone:
         aws_.kms.delete_key(key_);
         return true;
-      case Trouble::throttled:
+      case Mishap::throttled:
         return answer({.status = 400,
                        .headers = {{"retry-after", "2"}},
                        .body = R"({"__type":"ThrottlingException","message":"Rate exceeded"})"});
-      case Trouble::server_error:
+      case Mishap::server_error:
         return answer({.status = 500, .body = R"({"__type":"KMSInternalException"})"});
-      case Trouble::unavailable:
+      case Mishap::unavailable:
         return answer({.status = 503, .body = "<html>Service Unavailable</html>"});
-      case Trouble::connection_refused:
+      case Mishap::connection_refused:
         return answer({.network = Error{.code = ErrorCode::kms_unavailable,
                                         .message = "Connection refused"}});
-      case Trouble::no_answer:
+      case Mishap::no_answer:
         return answer({.delay = std::chrono::hours(1)});
-      case Trouble::not_json:
+      case Mishap::not_json:
         return answer({.status = 200, .body = "welcome to the captive portal"});
-      case Trouble::half_answer:
+      case Mishap::half_answer:
         return answer({.status = 200, .body = "{}"});
-      case Trouble::short_secret:
+      case Mishap::short_secret:
         return answer({.status = 200,
                        .body = R"({"CiphertextBlob":"AAAA","KeyId":"k","Plaintext":"c2hvcnQ="})"});
     }

@@ -1,6 +1,7 @@
 """Backup while serving, restore, check: what comes back, what never comes back, what is refused."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -110,7 +111,7 @@ def test_an_older_backup_is_refused_and_with_accept_rollback_says_what_is_lost(d
     assert daemon.stop() == 0
     accepted = restore(daemon, file, "--accept-rollback")
     assert accepted.returncode == 0, accepted
-    assert f"betrace-kms revoke --tenant acme --key-id {revoked} --reason 'laptop lost'" \
+    assert f"betrace-kms revoke --tenant 'acme' --key-id {revoked} --reason 'laptop lost'" \
         in accepted.stdout
     assert list(daemon.data.glob("betrace-kms.db.before-restore-*"))
     assert list(daemon.data.glob("high-water-mark.superseded-*"))
@@ -205,11 +206,103 @@ def test_check_names_what_does_not_fit(daemons):
     assert "problem: other" in bad.stdout and "does not vouch" in bad.stdout
 
 
+def test_what_a_restore_makes_as_root_belongs_to_the_folders_owner(daemons):
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    file = backup(daemon)
+    daemon.ok("DELETE", "/api/tenants/acme?confirm=acme")
+    assert daemon.stop() == 0
+    assert os.geteuid() == 0, "this is for root, who restores for the service's user"
+    os.chown(daemon.data, 65534, 65534)
+    (daemon.data / "tombstones").unlink()
+    assert restore(daemon, file, "--accept-rollback").returncode == 0
+    for name in ("betrace-kms.db", "tombstones", ".lock"):
+        assert (daemon.data / name).stat().st_uid == 65534, name
+
+
+def test_a_store_that_cannot_be_read_is_replaced_only_when_that_is_accepted(daemons):
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    file = backup(daemon)
+    assert daemon.stop() == 0
+    (daemon.data / "high-water-mark").unlink()
+    with open(daemon.data / "betrace-kms.db", "r+b") as store:
+        store.write(b"x" * 4096)
+    refused = restore(daemon, file)
+    assert refused.returncode == 1 and "is not known" in refused.stderr, refused
+    accepted = restore(daemon, file, "--accept-rollback", "--json")
+    assert accepted.returncode == 0 and not json.loads(accepted.stdout)["lostKnown"], accepted
+    daemon.start()
+    assert daemon.sign("acme", "x")
+
+
+def test_a_torn_high_water_mark_has_a_way_out(daemons):
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    file = backup(daemon)
+    assert daemon.stop() == 0
+    (daemon.data / "high-water-mark").write_text("")
+    daemon.start(ready=False)
+    assert daemon.wait() == 2 and "restore --accept-rollback" in daemon.text()
+    assert restore(daemon, file).returncode == 1
+    assert restore(daemon, "--accept-rollback").returncode == 0
+    daemon.start()
+    assert daemon.stop() == 0
+    (daemon.data / "high-water-mark").write_text("torn")
+    assert restore(daemon, file, "--accept-rollback").returncode == 0
+    daemon.start()
+    assert daemon.sign("acme", "x")
+
+
+def test_a_key_version_that_was_destroyed_stays_destroyed(daemons):
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    sealed = daemon.encrypt("acme", "pii")
+    old = next(key["keyId"] for key in daemon.ok("GET", "/api/tenants/acme")["keys"]
+               if key["keyType"] == "encryption")
+    daemon.ok("POST", "/api/tenants/acme/rotate")
+    file = backup(daemon)
+    daemon.ok("DELETE", f"/api/tenants/acme/keys/{old}?unused=true")
+    assert daemon.stop() == 0
+    done = restore(daemon, file)
+    if done.returncode == 1:  # the epoch has moved on
+        done = restore(daemon, file, "--accept-rollback")
+    assert done.returncode == 0 and "1 key versions were destroyed before" in done.stdout, done
+    daemon.start()
+    problem(daemon.post("/api/tenants/acme/decrypt", {"ciphertext": sealed}), 410, "destroyed")
+
+
+def test_a_tenant_that_was_only_marked_by_hand_keeps_its_keys(daemons):
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    file = backup(daemon)
+    assert daemon.stop() == 0
+    Store(daemon).query("UPDATE tenants SET destroyed = 1 WHERE id = 'acme'")
+    assert restore(daemon, file, "--accept-rollback").returncode == 0
+    daemon.start()
+    assert daemon.sign("acme", "x")
+
+
+def test_a_reason_is_one_word_of_the_command_to_paste(daemons):
+    import shlex
+    daemon = daemons(FAST)
+    daemon.create("acme")
+    file = backup(daemon)
+    reason = "Bob's laptop; touch /tmp/pasted"
+    daemon.ok("POST", f"/api/tenants/acme/keys/{signing_key(daemon, 'acme')}/revoke",
+              json={"reason": reason})
+    assert daemon.stop() == 0
+    done = restore(daemon, file, "--accept-rollback")
+    (line,) = [each for each in done.stdout.splitlines() if each.startswith("revoke again: ")]
+    assert shlex.split(line)[-2:] == ["--reason", reason]
+
+
 @pytest.mark.parametrize("words, code, said", [
     (["backup"], 2, "required"),
     (["backup", "existing.txt"], 1, "exists"),
     (["backup", "no/such/folder/file"], 1, "No such file"),
     (["restore"], 2, "FILE is missing"),
+    (["restore", "", "--accept-rollback"], 2, "empty word"),
     (["restore", "absent.db"], 1, "is not a file"),
     (["restore", "existing.txt"], 1, "is not a SQLite database"),
     (["check", "absent.db"], 1, "is not a file"),
@@ -227,7 +320,6 @@ def test_wrong_words_are_answered_in_one_line(daemons, words, code, said):
 
 
 def test_a_restore_that_is_killed_leaves_the_old_store_or_the_new_one(daemons):
-    import os
     import subprocess
     from harness.daemon import program
     daemon = daemons(FAST)

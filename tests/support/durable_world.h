@@ -14,6 +14,7 @@
 #include "core/rotation_control.h"
 #include "stores/sqlite_store.h"
 #include "support/service_fixture.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms::testing {
 
@@ -51,7 +52,9 @@ struct DurableDaemon {
                                  world.metrics},
                  KeyServiceOptions{.nonces = {.total = 1024, .block = 2}})},
         membership({*store, *keys.service, world.clock}, "one", world.lease),
-        lifecycle({*store, *keys.service, membership, world.threads, world.clock}, {}),
+        epochs({*store, keys.service->service_key(), witness, world.clock}),
+        lifecycle({*store, *keys.service, membership, epochs, witness, world.threads, world.clock},
+                  {}),
         rotation({*store, *keys.service, world.threads, world.threads, world.clock, world.metrics,
                   "one"},
                  {}, RotationSchedule::make(*store, world.clock, {.cron = "off"}).value()),
@@ -90,6 +93,9 @@ struct DurableDaemon {
   KeyOpener opener;
   ServiceVerbs keys;
   Membership membership;
+  TemporaryDirectory outside;
+  Witness witness{outside.path()};
+  EpochKeeper epochs;
   Lifecycle lifecycle;
   Rotation rotation;
   Migrator migrator;

@@ -2,6 +2,7 @@
 // evidence, its cause and commands that set it right. Values; Doctor is thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,7 +25,10 @@ struct Finding {
 struct DoctorReport {
   std::vector<Finding> findings;  // worst first
   // Nothing critical and no warning: what is merely worth knowing makes nobody ill.
-  bool healthy() const;
+  bool healthy() const {
+    return std::ranges::all_of(findings,
+                               [](const Finding& each) { return each.severity == Severity::info; });
+  }
 };
 
 class Doctor {

@@ -6,7 +6,7 @@
 
 #include "app/program.h"
 #include "fake_world.h"
-#include "temporary_directory.h"
+#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {

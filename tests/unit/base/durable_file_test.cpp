@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "support/temporary_directory.h"
 
@@ -44,6 +45,22 @@ TEST(DurableFile, AnErrorNamesTheFileAndTheReason) {
   EXPECT_EQ(written.error().code, ErrorCode::store_unavailable);
   EXPECT_NE(written.error().message.find("no/such/mark"), std::string::npos);
   EXPECT_NE(written.error().message.find("No such file"), std::string::npos);
+}
+
+TEST(DurableFile, WhatRootMakesBelongsToTheFoldersOwner) {
+  if (geteuid() != 0) return;  // nobody else may give files away
+  const TemporaryDirectory folder;
+  constexpr uid_t nobody = 65534;
+  ASSERT_EQ(chown(folder.path().c_str(), nobody, nobody), 0);
+  ASSERT_TRUE(replace_file(folder.file("mark"), "x"));
+  ASSERT_TRUE(append_line(folder.file("lines"), "x"));
+  ASSERT_TRUE(FolderLock::take(folder.path()));
+  for (const auto* name : {"mark", "lines", ".lock"}) {
+    struct stat status{};
+    ASSERT_EQ(stat(folder.file(name).c_str(), &status), 0);
+    EXPECT_EQ(status.st_uid, nobody) << name;
+    EXPECT_EQ(status.st_mode & 0777, 0600U) << name;
+  }
 }
 
 TEST(DurableFile, OneHolderOfAFolderLockAtATime) {

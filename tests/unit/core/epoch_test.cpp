@@ -200,6 +200,32 @@ TEST_F(TombstoneTest, ATenantThatATombstoneNamesIsDestroyedAgain) {
   EXPECT_EQ((*answer)->certificate, witness.tombstones()->front());
 }
 
+TEST_F(TombstoneTest, ATenantOfAMomentBetweenClosedAndDestroyedIsDestroyed) {
+  ASSERT_TRUE(store.commit(call, {change::CloseTenant{acme}}));
+  ASSERT_TRUE(witness.bury(certificate_for(acme)));
+  EXPECT_EQ(apply_tombstones(call, store, witness, clock).value(), 1U);
+  const auto keys = store.list_keys(call, acme).value();
+  for (const auto& key : keys) EXPECT_TRUE(key.secret_destroyed_at);
+  EXPECT_EQ(apply_tombstones(call, store, witness, clock).value(), 0U);
+}
+
+TEST_F(TombstoneTest, ANoteThatCannotBeReadHoldsNothingUp) {
+  create(other);
+  auto destroyed = destroy(*one, other);
+  settle({one.get()});
+  ASSERT_TRUE(destroyed && *destroyed);
+  ASSERT_TRUE(store.commit(call, {change::Note{.name = "destroyed/broken", .text = "{"},
+                                  change::Note{.name = "destroying/broken", .text = "{"}}));
+  const TemporaryDirectory elsewhere;
+  Witness fresh(elsewhere.path());
+  EXPECT_TRUE(complete_tombstones(call, store, fresh));
+  EXPECT_EQ(fresh.tombstones()->size(), 1U);
+  auto next = destroy(*one, acme);
+  settle({one.get()});
+  EXPECT_TRUE(next && *next);
+  EXPECT_FALSE(one->lifecycle.resume());  // says so, after all others
+}
+
 TEST_F(TombstoneTest, TheNameOfATenantThatTheStoreDoesNotKnowIsTaken) {
   ASSERT_TRUE(witness.bury(certificate_for(other)));
   EXPECT_EQ(apply_tombstones(call, store, witness, clock).value(), 1U);

@@ -88,6 +88,12 @@ TEST_F(StoreCheckTest, ADestroyedKeyWithAWrappedFormIsFound) {
   EXPECT_THAT(problem(), HasSubstr("is destroyed and has a wrapped form"));
 }
 
+TEST_F(StoreCheckTest, ANoteThatCannotBeReadIsFound) {
+  ASSERT_TRUE(store.commit(call, {change::Note{.name = "destroyed/carl", .text = "{"}}));
+  EXPECT_THAT(problem(), HasSubstr("note of a destruction cannot be read"));
+  EXPECT_EQ(check().problems.front().tenant, "carl");
+}
+
 TEST_F(StoreCheckTest, ATenantWithoutAnActiveKeyIsFound) {
   ASSERT_TRUE(
       store.edit_key(active(acme).id, [](KeyRecord& key) { key.state = KeyState::rotated; }));

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include <sys/stat.h>
@@ -84,16 +85,55 @@ TEST_F(SqliteBackup, OfWhatIsNoStoreIsRefusedInWords) {
   EXPECT_FALSE(std::filesystem::exists(copy() + ".partial"));
 }
 
-TEST_F(SqliteBackup, AStoreThatSomebodyHasOpenCannotBeSettled) {
+TEST_F(SqliteBackup, AStoreThatSomebodyHasOpenCannotBeClaimed) {
   auto store = open();
   ASSERT_TRUE(create(*store, "acme"));
-  const auto settled = settle_sqlite_store(path());
-  ASSERT_FALSE(settled);
-  EXPECT_EQ(settled.error().code, ErrorCode::conflict);
-  EXPECT_THAT(settled.error().message, ::testing::HasSubstr("is in use"));
+  const auto claim = StoreClaim::take(path());
+  ASSERT_FALSE(claim);
+  EXPECT_EQ(claim.error().code, ErrorCode::conflict);
+  EXPECT_THAT(claim.error().message, ::testing::HasSubstr("is in use"));
   store.reset();
-  EXPECT_TRUE(settle_sqlite_store(path()));
+  EXPECT_TRUE(StoreClaim::take(path()));
   EXPECT_FALSE(std::filesystem::exists(path() + "-wal"));
+}
+
+TEST_F(SqliteBackup, AClaimedStoreCanBeReadAndNotOpenedForUse) {
+  ASSERT_TRUE(create(*open(), "acme"));
+  auto claim = StoreClaim::take(path());
+  ASSERT_TRUE(claim) << claim.error().message;
+  EXPECT_TRUE(has(*read_only(path()), "acme"));
+  expect_unavailable(try_open({.path = path(), .busy_timeout = std::chrono::milliseconds(20)}),
+                     {"is locked by another program"});
+  EXPECT_FALSE(StoreClaim::take(path()));
+  {
+    const auto released = *std::move(claim);
+  }
+  EXPECT_TRUE(has(*open(), "acme"));
+}
+
+TEST_F(SqliteBackup, WhatAppearedWhereNothingWasIsNotReplaced) {
+  ASSERT_TRUE(create(*open(), "acme"));
+  ASSERT_TRUE(copy_sqlite_store(path(), copy(), silent));
+  ASSERT_TRUE(create(*open(), "meanwhile"));
+  const auto swapped = swap_sqlite_store(copy(), path(), "");
+  ASSERT_FALSE(swapped);
+  EXPECT_EQ(swapped.error().code, ErrorCode::conflict);
+  EXPECT_TRUE(has(*open(), "meanwhile"));
+}
+
+TEST_F(SqliteBackup, LeftoversOfARestoreGoAndNothingElse) {
+  ASSERT_TRUE(create(*open(), "acme"));
+  for (const auto* name : {"", ".0a0b0c0d.partial", "-wal", ".had"}) {
+    std::ofstream(restore_draft(path()) + name) << "wrapped keys";
+  }
+  const auto kept = path() + ".before-restore-20261125T000000.000Z";
+  std::ofstream(kept) << "kept";
+  remove_restore_leftovers(path());
+  std::set<std::string> names;
+  for (const auto& each : std::filesystem::directory_iterator(folder().path())) {
+    names.insert(each.path().string());
+  }
+  EXPECT_EQ(names, (std::set<std::string>{path(), kept}));
 }
 
 TEST_F(SqliteBackup, RaisedCountersAndChangesGoOnFromTheFurther) {
@@ -104,7 +144,6 @@ TEST_F(SqliteBackup, RaisedCountersAndChangesGoOnFromTheFurther) {
     ASSERT_TRUE(copy_sqlite_store(path(), copy(), silent));
     ASSERT_TRUE(store->reserve(call_, "nonces", 90, 1000));
   }
-  ASSERT_TRUE(settle_sqlite_store(path()));
   ASSERT_TRUE(raise_sqlite_store(copy(), {.generation = 500, .epoch = 7, .counters_of = path()}));
   auto raised = open({.path = copy()});
   EXPECT_EQ(raised->reserve(call_, "nonces", 1, 1000).value(), 100U);
@@ -122,7 +161,7 @@ TEST_F(SqliteBackup, ASwapKeepsWhatWasThere) {
     ASSERT_TRUE(copy_sqlite_store(path(), copy(), silent));
     ASSERT_TRUE(create(*store, "later"));
   }
-  ASSERT_TRUE(settle_sqlite_store(path()));
+  ASSERT_TRUE(StoreClaim::take(path()));
   ASSERT_TRUE(swap_sqlite_store(copy(), path(), folder().file("kept.db")));
   EXPECT_FALSE(has(*open(), "later"));
   EXPECT_TRUE(has(*open({.path = folder().file("kept.db")}), "later"));
