@@ -28,8 +28,9 @@ class Writer {
   // No call may be in progress.
   ~Writer();
 
-  // Returns when the job is durable, or has left no trace. Errors: the job's own;
-  // store_unavailable.
+  // Returns when the job is durable, or nobody sees it. Errors: the job's own; store_unavailable,
+  // after which the next opening of the file may find it done, whole: when fsync fails, the log has
+  // it already.
   Status run(const Job& job);
   // Several jobs in one transaction, each undone alone when it fails; answers what became of each.
   std::vector<Status> run_each(std::span<const Job> jobs);
