@@ -5,6 +5,7 @@ without a row and rows without a block, so that nothing is left out silently.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -96,13 +97,32 @@ def table_faults(found, table):
     return faults
 
 
+# As root of a user namespace of its own: /var/log with the daemon's log where documents have it.
+PRIVATE = ["unshare", "--map-root-user", "--mount"]
+PRIVATE_LOG = """mount -t tmpfs none /var/log && mkdir /var/log/betrace &&
+ln -s "$0" /var/log/betrace/backend.log && exec "$@" """
+
+
+@functools.cache
+def can_be_private():
+    try:
+        return subprocess.run([*PRIVATE, "mount", "-t", "tmpfs", "none", "/var/log"],
+                              capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 class Reader:
-    """Somebody at the daemon's machine with its token and an AWS CLI, who replaces the documents'
-    address and log path, which are the packaged service's, by this daemon's."""
+    """Somebody at the daemon's machine with its token and an AWS CLI. The address and the log's
+    path of the documents, which are the packaged service's, lead to this daemon: curl's own
+    configuration connects to its port, and /var/log is the reader's own. Where the kernel allows
+    no such namespace the log's path is replaced in the text."""
 
     def __init__(self, daemon, program, endpoint=None, path=(), things=None):
         self.daemon = daemon
         self.things = dict(things or {})
+        (daemon.folder / ".curlrc").write_text(
+            f'connect-to = "localhost:8080:127.0.0.1:{daemon.port}"\n')
         bin_folder = daemon.folder / "bin"
         bin_folder.mkdir(exist_ok=True)
         if not (bin_folder / "betrace-kms").exists():
@@ -128,13 +148,18 @@ class Reader:
         return text
 
     def at_home(self, text):
-        return (text.replace("localhost:8080", f"localhost:{self.daemon.port}")
-                .replace("/var/log/betrace/backend.log", str(self.daemon.log_path)))
+        if can_be_private():
+            return text
+        return text.replace("/var/log/betrace/backend.log", str(self.daemon.log_path))
 
     def bash(self, text, seconds=120, endless=(), environment=None):
         """(exit code, output with errors). Like a careful reader it stops at the first command
         that fails. With `endless` expressions it is ended once it has printed them all."""
         command = ["bash", "-e", "-o", "pipefail", "-c", text]
+        if endless:  # what is not written to a terminal is otherwise kept until the end
+            command = ["stdbuf", "-oL", *command]
+        if can_be_private():
+            command = [*PRIVATE, "bash", "-c", PRIVATE_LOG, self.daemon.log_path, *command]
         output = self.daemon.folder / "reader.log"
         with open(output, "wb") as to:
             process = subprocess.Popen(command, cwd=self.daemon.folder,
