@@ -146,6 +146,7 @@ class KeyServiceImpl final : public KeyService {
   void with_encryption_key(const CallContext& call, const TenantId& tenant, std::uint64_t uses,
                            Done<T> done, Use use, int attempts_left = 3);
   void decrypt_next(std::shared_ptr<Decryption> job);
+  void say_refused_ciphertext(const TenantId& tenant, const Error& error);
 
   Result<TenantDescription> create_now(const CallContext& call, const TenantId& tenant);
   Result<TenantDescription> describe_now(const CallContext& call, const TenantId& tenant);
@@ -163,6 +164,8 @@ class KeyServiceImpl final : public KeyService {
   KeyCache<EncryptionKey> encryption_keys_;
 
   std::atomic<std::uint64_t> evictions_{0};
+  std::atomic<std::chrono::steady_clock::rep> next_refusal_line_{
+      std::numeric_limits<std::chrono::steady_clock::rep>::min()};
   std::atomic<std::chrono::steady_clock::rep> usable_until_{
       std::numeric_limits<std::chrono::steady_clock::rep>::max()};
 

@@ -7,6 +7,7 @@
 #include "core/key_service_impl.h"
 #include "core/run_on.h"
 #include "core/sealing.h"
+#include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
@@ -193,8 +194,23 @@ void KeyServiceImpl::decrypt_next(std::shared_ptr<Decryption> job) {
   }
   for (const auto& result : results) {
     (result ? parts_.metrics.decryptions_success : parts_.metrics.decryptions_failure).Increment();
+    if (!result) say_refused_ciphertext(job->tenant, result.error());
   }
   job->done(std::move(results));
+}
+
+// Users grep the sentence. It is a caller's mistake, which may come at any rate: once a second.
+void KeyServiceImpl::say_refused_ciphertext(const TenantId& tenant, const Error& error) {
+  if (error.code != ErrorCode::invalid_ciphertext) return;
+  const auto now = parts_.clock.steady_now().time_since_epoch();
+  auto next = next_refusal_line_.load();
+  const auto second = std::chrono::steady_clock::duration(std::chrono::seconds(1));
+  if (now.count() < next ||
+      !next_refusal_line_.compare_exchange_strong(next, (now + second).count())) {
+    return;
+  }
+  logger(log_category::kms)
+      .warn("KmsException: {} (operation=decrypt, tenant={})", error.message, tenant.str());
 }
 
 void KeyServiceImpl::rewrap(CallContext call, const TenantId& tenant,
