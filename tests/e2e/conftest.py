@@ -8,8 +8,11 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from harness.aws import aws_environment, aws_properties  # noqa: E402
-from harness.daemon import Daemon  # noqa: E402
-from harness.servers import FakeKms, LocalStack, MiniStack  # noqa: E402
+from harness.daemon import Daemon, program  # noqa: E402
+from harness.fenced import Reader  # noqa: E402
+from harness.process import ROOT  # noqa: E402
+from harness.servers import FakeKms, LocalStack, MiniStack, Moto  # noqa: E402
+from harness.store import Store  # noqa: E402
 
 TORTURE = bool(os.environ.get("BETRACE_TORTURE"))
 
@@ -66,6 +69,41 @@ def localstack(tmp_path_factory):
     server.stop(seconds=1)  # it keeps nothing, and takes its time
 
 
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    server = Moto(tmp_path_factory.mktemp("moto")).start()
+    yield server
+    server.stop(seconds=2)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory, ministack, moto):
+    """Of a document: beside a daemon whose tenant `acme` has a key that is 100 days old."""
+    kms = ministack.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/betrace", TargetKeyId=key)
+    iam = ministack.client("iam")
+    iam.create_role(
+        RoleName="betrace-backend-role",
+        AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    daemon = Daemon(tmp_path_factory.mktemp("reader"), aws_properties(ministack, "alias/betrace"),
+                    environment=aws_environment()).start()
+    daemon.create("acme")
+    assert daemon.stop() == 0
+    Store(daemon).age("acme", days=100)
+    daemon.start()
+    daemon.wait_health("UP")
+    daemon.sign("acme", b"x")
+    yield Reader(daemon, program(), endpoint=ministack.url,
+                 path=[ROOT / "build/venv-awscli/bin"],
+                 things={"key": key, "aws": ministack.url, "moto": moto.url, "data": daemon.data})
+    assert daemon.stop() == 0
+    kms.delete_alias(AliasName="alias/betrace")
+    for name in iam.list_role_policies(RoleName="betrace-backend-role")["PolicyNames"]:
+        iam.delete_role_policy(RoleName="betrace-backend-role", PolicyName=name)
+    iam.delete_role(RoleName="betrace-backend-role")
+
+
 @pytest.fixture
 def aws_daemon(daemons, fake_kms):
     """A maker of daemons on the fake KMS, with short waits unless told otherwise."""
@@ -76,3 +114,15 @@ def aws_daemon(daemons, fake_kms):
                        | (properties or {}), environment=environment or aws_environment(),
                        **options)
     return make
+
+
+@pytest.fixture
+def tripped_daemon(aws_daemon, fake_kms):
+    """The fake KMS fails, and the loads of a dozen cold keys have opened the signing breaker."""
+    daemon = aws_daemon({"kms.cache.max-size": 2, "kms.cache.warm-tenants": 0})
+    for number in range(12):
+        daemon.create(f"tenant-{number}")
+    fake_kms.error("KMSInternalException", "as in an outage", 500)
+    for number in range(12):
+        daemon.post(f"/api/tenants/tenant-{number}/sign", json={"payload": "eA=="})
+    return daemon

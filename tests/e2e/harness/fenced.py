@@ -56,6 +56,12 @@ def blocks(path, *languages):
     return [block for block in found if not languages or block.language in languages]
 
 
+def anchors(path):
+    """As forges make them of headings."""
+    return {re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
+            for line in pathlib.Path(path).read_text().splitlines() if line.startswith("#")}
+
+
 @dataclasses.dataclass(frozen=True)
 class Runs:
     """In bash. As it stands, or with what the reader has to `replace`: text of the block → what
@@ -115,14 +121,17 @@ def can_be_private():
 class Reader:
     """Somebody at the daemon's machine with its token and an AWS CLI. The address and the log's
     path of the documents, which are the packaged service's, lead to this daemon: curl's own
-    configuration connects to its port, and /var/log is the reader's own. Where the kernel allows
+    configuration connects to its port (and to the emulator for a cloud machine's metadata, which is
+    never asked), and /var/log is the reader's own. Where the kernel allows
     no such namespace the log's path is replaced in the text."""
 
     def __init__(self, daemon, program, endpoint=None, path=(), things=None):
         self.daemon = daemon
         self.things = dict(things or {})
+        metadata = endpoint.removeprefix("http://") if endpoint else "127.0.0.1:1"
         (daemon.folder / ".curlrc").write_text(
-            f'connect-to = "localhost:8080:127.0.0.1:{daemon.port}"\n')
+            f'connect-to = "localhost:8080:127.0.0.1:{daemon.port}"\n'
+            f'connect-to = "169.254.169.254:80:{metadata}"\n')
         bin_folder = daemon.folder / "bin"
         bin_folder.mkdir(exist_ok=True)
         if not (bin_folder / "betrace-kms").exists():
@@ -185,9 +194,13 @@ class Reader:
         return (process.returncode if ended else None), text
 
     def load(self, text):
-        """Complaints of `betrace-kms config` about the daemon's configuration with these lines."""
+        """Complaints of `betrace-kms config` about the daemon's configuration with these lines in
+        the place of its own of the same keys."""
+        keys = {line.split("=")[0] for line in text.splitlines()}
+        kept = [line for line in self.daemon.config.read_text().splitlines()
+                if line.split("=")[0] not in keys]
         path = self.daemon.folder / "read.properties"
-        path.write_text(self.daemon.config.read_text() + self.at_home(text))
+        path.write_text("\n".join(kept) + "\n" + self.at_home(text))
         done = self.daemon.cli("--config", path, "config")
         shown = [line.split("#")[0].strip() for line in done.stdout.splitlines()]
         complaints = [done.stderr] if done.returncode or done.stderr else []

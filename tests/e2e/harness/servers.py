@@ -100,6 +100,8 @@ class MiniStack(Server):
 class Moto(Server):
     """AWS in its breadth, for commands of documents. Knows no key states."""
 
+    ready_seconds = 60.0  # it is large, and the machine may be busy
+
     def arguments(self):
         python_of("venv-moto")
         return [ROOT / "build/venv-moto/bin/moto_server", "-H", "127.0.0.1", "-p", self.port]
