@@ -1,5 +1,5 @@
 # Every command of the project; each is one script in tools/, which says what it does.
-.PHONY: build run test check bench bench-peers torture clean
+.PHONY: build run test check check-terraform bench bench-peers torture clean
 
 build:
 	@tools/build
@@ -12,6 +12,9 @@ test:
 
 check:
 	@tools/check
+
+check-terraform:
+	@tools/check-terraform
 
 bench:
 	@tools/bench

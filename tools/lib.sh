@@ -24,5 +24,17 @@ build() {
   }
   ninja -C "build/$preset" -j"$(nproc)" "$@"
 }
+# python_environment LIST FOLDER: a requirements file's packages, made anew when the list changes
+python_environment() {
+  local list=$1 folder=$2
+  local stamp=$folder/installed-$(sha256sum <"$list" | cut -c1-16)
+  [[ -e $stamp ]] && return
+  say "installing $list into $folder"
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install -q --disable-pip-version-check -r "$list" ||
+    die "pip could not install $list"
+  touch "$stamp"
+}
 mkdir -p build
 export PATH="$PWD/build/bin:$PATH"
