@@ -7,7 +7,7 @@ namespace betrace::kms {
 ProviderEnvironment provider_environment(const Config& config, HttpClient& http,
                                          EnvironmentVariables variables, bool may_create_master_key,
                                          const std::string& prefix) {
-  constexpr std::string_view local_key_file = "betrace.kms.local.master-key-file";
+  static constexpr std::string_view local_key_file = "betrace.kms.local.master-key-file";
   return {.settings = [config, prefix, all = config.settings(prefix)](
                           std::string_view key) -> std::optional<std::string> {
             // The provider's own default is in the data directory, where a relative path of it

@@ -154,6 +154,20 @@ def test_the_files_of_the_store_hold_no_wrapped_key_of_a_destroyed_tenant(daemon
     assert daemon.ok("DELETE", "/api/tenants/acme?confirm=acme") == answer
 
 
+def test_a_reader_that_keeps_the_log_in_use_keeps_a_destruction_pending_until_it_goes(daemons):
+    daemon = daemons({"betrace.kms.node-lease-seconds": LEASE})
+    for tenant in ("acme", "kept"):
+        daemon.create(tenant)
+    with Store(daemon).open() as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM wrappings").fetchall()
+        answer = daemon.ok("DELETE", "/api/tenants/acme?confirm=acme")
+        assert answer["pending"] and answer["certificate"]
+    until(lambda: not daemon.ok("DELETE", "/api/tenants/acme?confirm=acme")["pending"], 30,
+          "the log to be cut")
+    assert daemon.sign("kept", "x")
+
+
 def test_rotation_goes_by_its_schedule_and_says_so(daemons):
     daemon = daemons({"kms.rotation.check-cron": "0/1 * * * * ?  # every second"})
     until(lambda: daemon.ok("GET", "/q/scheduler/status", token=None)["schedulers"][0][

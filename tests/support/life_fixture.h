@@ -21,7 +21,7 @@ struct LifeFixture : ServiceFixture {
   struct Daemon {
     Daemon(LifeFixture& world, const std::string& name, RotationOptions rotation_options,
            std::string cron)
-        : service(world.restart()),
+        : service(world.restart(world.service_options)),
           membership({world.store, *service, world.clock}, name, lease),
           epochs({world.store, service->service_key(), world.witness, world.clock}),
           lifecycle({world.store, *service, membership, epochs, world.witness,
@@ -41,6 +41,7 @@ struct LifeFixture : ServiceFixture {
     Rotation rotation;
   };
   std::chrono::days ciphertext_age_max{0};
+  KeyServiceOptions service_options;
   TemporaryDirectory outside;
   Witness witness{outside.path()};
 
