@@ -376,6 +376,12 @@ def test_aws_words_for_a_denied_call_are_in_the_log(aws_daemon, fake_kms):
     assert daemon.log_lines(f"KmsException: {said}")
 
 
+def log_line_as_quoted(daemon, place):
+    """The level and the words; between them are category and thread."""
+    level, words = BLOCKS[place].text.strip().split(maxsplit=1)
+    return [line for line in daemon.log_lines(f" {level} ") if line.endswith(f") {words}")]
+
+
 def shape(value):
     return {key: shape(each) for key, each in value.items()} if isinstance(
         value, dict) else type(value)
@@ -397,9 +403,7 @@ def test_health_is_down_as_quoted(aws_daemon, fake_kms):
 def test_local_says_that_it_is_not_for_production(daemons):
     daemon = daemons({"betrace.kms.provider": "local"})
     daemon.wait_health("UP")
-    level, words = BLOCKS["Issue 3"].text.strip().split(maxsplit=1)
-    (line,) = daemon.log_lines(words)
-    assert f" {level} " in line
+    assert log_line_as_quoted(daemon, "Issue 3")
     reader = Reader(daemon, program())
     reader.read(BLOCKS["Issue 3 #2"], Runs(prints=("^local$",)))
     reader.read(BLOCKS["Quick Diagnostic Commands"], Runs(prints=(
@@ -474,8 +478,7 @@ def test_the_cost_calculation_is_right_as_a_product():
 
 
 def test_an_open_breaker_says_what_is_quoted(tripped_daemon):
-    level, words = BLOCKS["Issue 10"].text.strip().split(maxsplit=1)
-    assert f" {level} " in tripped_daemon.log_lines(words)[0]
+    assert log_line_as_quoted(tripped_daemon, "Issue 10")
 
 
 # --- policies -------------------------------------------------------------------------------------
