@@ -8,9 +8,10 @@ using ClientMigration = ClientCommands;
 
 std::string run_of(const std::string& status, int moved, int failed,
                    const std::string& failures = "") {
-  return R"({"status":")" + status + R"(","run_id":"m1","provider":"aws","master_key_id":"arn:k",)" +
-         R"("total":10,"moved":)" + std::to_string(moved) + R"(,"failed":)" +
-         std::to_string(failed) + R"(,"failures":[)" + failures + "]}";
+  return R"({"status":")" + status +
+         R"(","run_id":"m1","provider":"aws","master_key_id":"arn:k","total":10,"moved":)" +
+         std::to_string(moved) + R"(,"failed":)" + std::to_string(failed) + R"(,"failures":[)" +
+         failures + "]}";
 }
 
 TEST_F(ClientMigration, FollowsTheRunToItsEndAndDrawsNothingInAPipe) {

@@ -17,13 +17,13 @@ struct StaleWindowTest : LifeFixture {
   }
   ~StaleWindowTest() override { one->service = std::move(service); }
   // As daemons that beat all the time.
-  void advance(std::chrono::minutes time) {
+  void advance(std::chrono::milliseconds time) {
     clock.advance(time);
     EXPECT_TRUE(one->membership.beat());
   }
 
   std::unique_ptr<Daemon> one;
-  KeyRecord compromised;  // made while the provider was there
+  std::optional<KeyRecord> compromised;  // made while the provider was there
 };
 
 TEST_F(StaleWindowTest, WhatIsSignedInItIsMarkedAndCounted) {
@@ -44,7 +44,7 @@ TEST_F(StaleWindowTest, ARevocationByAnotherDaemonEndsIt) {
                                                      .to = KeyState::revoked,
                                                      .at = clock.now(),
                                                      .reason = "laptop lost"},
-                                  change::AddKey{compromised}}));
+                                  change::AddKey{*compromised}}));
   ASSERT_TRUE(one->membership.beat());
   EXPECT_FALSE(sign(acme, "x")) << "the successor cannot be unwrapped, the revoked key is not used";
   provider.recover();
