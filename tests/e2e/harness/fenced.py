@@ -130,6 +130,7 @@ class Reader:
         self.things = dict(things or {})
         metadata = endpoint.removeprefix("http://") if endpoint else "127.0.0.1:1"
         (daemon.folder / ".curlrc").write_text(
+            "no-progress-meter\n"  # which would stand in the middle of other programs' lines
             f'connect-to = "localhost:8080:127.0.0.1:{daemon.port}"\n'
             f'connect-to = "169.254.169.254:80:{metadata}"\n')
         bin_folder = daemon.folder / "bin"
