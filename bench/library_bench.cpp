@@ -26,6 +26,7 @@
 #include "stores/memory_store.h"
 #include "support/api_fakes.h"
 #include "support/fake_provider.h"
+#include "support/lifecycle_fakes.h"
 
 namespace betrace::kms {
 namespace {
@@ -204,11 +205,19 @@ class NullConnection final : public Reply::Connection {
 
 struct RouterWorld {
   World& world;
+  FakeLifecycle lifecycle;
+  FakeRotation rotation;
+  FakeMigration migration;
   FakeMonitor monitor;
+  FakeDoctor doctor;
   AdminAuthorizer authorizer;
   RecordingAudit audit;
   Router router{{.keys = world.service,
+                 .lifecycle = lifecycle,
+                 .rotation = rotation,
+                 .migration = migration,
                  .monitor = monitor,
+                 .doctor = doctor,
                  .metrics = world.metrics,
                  .authorizer = authorizer,
                  .audit = audit,
