@@ -45,6 +45,12 @@ constexpr FindingKind kinds[] = {
 };
 // clang-format on
 
+// What says all that another says, and more: the command has the one from its own facts, and the
+// other from the service.
+constexpr struct {
+  std::string_view more, less;
+} covers[] = {{"rotation-overdue", "rotation-off"}, {"key-pending-deletion", "key-disabled"}};
+
 std::size_t rank_of(const Finding& finding) {
   return static_cast<std::size_t>(std::ranges::find(kinds, finding.id, &FindingKind::id) - kinds);
 }
@@ -98,6 +104,10 @@ DoctorReport in_order(std::vector<Finding> findings) {
   std::ranges::stable_sort(findings, [](const Finding& a, const Finding& b) {
     return std::pair(a.severity, rank_of(a)) < std::pair(b.severity, rank_of(b));
   });
+  for (const auto& pair : covers) {
+    if (std::ranges::find(findings, pair.more, &Finding::id) == findings.end()) continue;
+    std::erase_if(findings, [&](const Finding& each) { return each.id == pair.less; });
+  }
   DoctorReport report;
   std::set<std::string> seen;
   for (auto& each : findings) {

@@ -23,7 +23,7 @@ std::span<const FindingKind> finding_kinds();
 
 // All rules over these facts.
 DoctorReport diagnose(const DoctorFacts& facts);
-// Sorts worst first; of findings with one id the first stays.
+// Sorts worst first; of findings with one id the first stays, and none of which another says more.
 DoctorReport in_order(std::vector<Finding> findings);
 
 // For the rules: a finding of a kind of the table, and what they share.
