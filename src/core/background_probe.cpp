@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "base/try.h"
+#include "core/provider_calls.h"
 
 namespace betrace::kms {
 namespace {
@@ -43,17 +43,15 @@ Status BackgroundProbe::record(const char* operation, Try attempt) {
   const auto took =
       std::chrono::duration_cast<std::chrono::microseconds>(clock_.steady_now() - begun);
   ProbedCall now{.operation = operation, .error = {}, .latency = took, .tries = 1};
+  auto& latencies = latencies_[operation];
   if (status) {
-    // One slow call is chance; two in a row are a finding.
-    const auto before = last_latency_.find(operation);
-    if (before != last_latency_.end()) {
-      now.latency = std::min(took, before->second);
-      now.tries = 2;
-    }
-    last_latency_.insert_or_assign(operation, took);
+    latencies.push_back(took);
+    if (latencies.size() > slow_tries_min) latencies.pop_front();
+    now.latency = *std::ranges::min_element(latencies);
+    now.tries = static_cast<int>(latencies.size());
   } else {
     now.error = status.error();
-    last_latency_.erase(operation);
+    latencies.clear();
   }
   calls_.insert_or_assign(operation, std::move(now));
   return status;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <map>
 #include <optional>
 #include <stop_token>
@@ -55,7 +56,7 @@ class BackgroundProbe {
   SecretBytes sentinel_plaintext_;
   std::optional<std::chrono::steady_clock::time_point> data_key_at_;
   std::map<std::string, ProbedCall> calls_;
-  std::map<std::string, std::chrono::microseconds> last_latency_;  // of the last good try
+  std::map<std::string, std::deque<std::chrono::microseconds>> latencies_;  // of good tries
   std::optional<MasterKeyInfo> key_;
 };
 

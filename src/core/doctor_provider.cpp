@@ -174,15 +174,14 @@ void find_slowness(const DoctorFacts& facts, Findings& out) {
   const auto& provider = *facts.provider;
   std::vector<std::string> slow;
   for (const auto& call : provider.probe.calls) {
-    // One slow call is chance: it was tried again, and this is the shorter time.
-    if (call.error || call.tries < 2 || call.latency <= slow_call_limit) continue;
+    if (call.error || call.tries < slow_tries_min || call.latency <= slow_call_limit) continue;
     slow.push_back(
         fmt::format("{} {} ms", call.operation, duration_cast<milliseconds>(call.latency).count()));
   }
   if (slow.empty()) return;
   auto& it = out.emplace_back(
       finding("high-latency", Severity::warning, "The provider of the master key is slow"));
-  it.evidence = fmt::format("{} (two tries each, the shorter one)", fmt::join(slow, ", "));
+  it.evidence = fmt::format("{} (the shortest of several tries)", fmt::join(slow, ", "));
   if (provider.phases) it.evidence += "; the slowest: " + phases_text(*provider.phases);
   it.cause = "The master key is far away, or the way to it is long";
   explain(facts, TroubleKind::slow, Failures(provider, [](const Error&) { return false; }), it);

@@ -28,19 +28,18 @@ void time_call(const Clock& clock, Task& task) {
 
 bool is_slow(const Task& task) { return !task.call.error && task.call.latency > slow_call_limit; }
 
-// Side by side, and those that were slow once more.
+constexpr int tries_max = 5;
+
+// Side by side; those that were slow again, one after the other, so that they cannot slow each
+// other down.
 void run_all(const Clock& clock, std::vector<Task>& tasks) {
-  const auto side_by_side = [&](const std::vector<Task*>& chosen) {
+  {
     std::vector<std::jthread> threads;
-    for (auto* task : chosen) threads.emplace_back([&clock, task] { time_call(clock, *task); });
-  };
-  std::vector<Task*> all, slow;
-  for (auto& task : tasks) all.push_back(&task);
-  side_by_side(all);
-  for (auto* task : all) {
-    if (is_slow(*task)) slow.push_back(task);
+    for (auto& task : tasks) threads.emplace_back([&clock, &task] { time_call(clock, task); });
   }
-  side_by_side(slow);
+  for (auto& task : tasks) {
+    while (is_slow(task) && task.call.tries < tries_max) time_call(clock, task);
+  }
 }
 
 bool is_refusal(const Error& error) {

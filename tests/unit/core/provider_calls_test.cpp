@@ -103,11 +103,11 @@ TEST_F(Examination, TriesToDecryptWhereNothingCouldBeEncrypted) {
   EXPECT_EQ(find(examine(), "decrypt")->error->code, ErrorCode::kms_access_denied);
 }
 
-TEST_F(Examination, TriesASlowCallOnceMore) {
+TEST_F(Examination, TriesASlowCallAgainAndAgain) {
   provider.takes["encrypt"] = milliseconds(300);
   const auto report = examine();
-  EXPECT_EQ(provider.encrypts, 2);
-  EXPECT_EQ(find(report, "encrypt")->tries, 2);
+  EXPECT_EQ(provider.encrypts, 5);
+  EXPECT_EQ(find(report, "encrypt")->tries, 5);
   EXPECT_GE(find(report, "encrypt")->latency, milliseconds(300));
 }
 
@@ -162,13 +162,19 @@ TEST_F(BackgroundProbeTest, AsksASilentProviderForNothingMore) {
   EXPECT_EQ(provider.generates + provider.encrypts + provider.decrypts, 0);
 }
 
-TEST_F(BackgroundProbeTest, CallsSlowOnlyWhatWasSlowTwiceInARow) {
+TEST_F(BackgroundProbeTest, KeepsTheShortestOfThreeTriesInARow) {
   provider.takes["describe_key"] = milliseconds(300);
-  EXPECT_EQ(find(probe.run().report, "describe_key")->tries, 1);
-  EXPECT_EQ(find(probe.run().report, "describe_key")->tries, 2);
-  EXPECT_GE(find(probe.run().report, "describe_key")->latency, milliseconds(300));
+  for (const int tries : {1, 2, 3, 3}) {
+    const auto report = probe.run().report;
+    EXPECT_EQ(find(report, "describe_key")->tries, tries);
+    EXPECT_GE(find(report, "describe_key")->latency, milliseconds(300));
+  }
   provider.takes.clear();
-  EXPECT_LT(find(probe.run().report, "describe_key")->latency, milliseconds(300));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_LT(find(probe.run().report, "describe_key")->latency, milliseconds(300));
+  }
+  provider.takes["describe_key"] = milliseconds(300);
+  EXPECT_LT(find(probe.run().report, "describe_key")->latency, milliseconds(300)) << "by chance";
 }
 
 }  // namespace
