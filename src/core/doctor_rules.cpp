@@ -51,6 +51,16 @@ constexpr struct {
   std::string_view more, less;
 } covers[] = {{"rotation-overdue", "rotation-off"}, {"key-pending-deletion", "key-disabled"}};
 
+// A consequence of what is said already is no second alarm: an open breaker opened for a reason.
+void calm_breaker(std::vector<Finding>& findings) {
+  const auto breaker = std::ranges::find(findings, "breaker-open", &Finding::id);
+  if (breaker == findings.end()) return;
+  const bool explained = std::ranges::any_of(findings, [&](const Finding& each) {
+    return each.severity == Severity::critical && each.id != breaker->id;
+  });
+  if (explained) breaker->severity = Severity::warning;
+}
+
 std::size_t rank_of(const Finding& finding) {
   return static_cast<std::size_t>(std::ranges::find(kinds, finding.id, &FindingKind::id) - kinds);
 }
@@ -101,6 +111,7 @@ std::vector<std::string> remedy_of(const DoctorFacts& facts, const Advice& advic
 }
 
 DoctorReport in_order(std::vector<Finding> findings) {
+  calm_breaker(findings);
   std::ranges::stable_sort(findings, [](const Finding& a, const Finding& b) {
     return std::pair(a.severity, rank_of(a)) < std::pair(b.severity, rank_of(b));
   });

@@ -21,16 +21,11 @@ void find_breakers(const DoctorFacts& facts, Findings& out) {
                                          : "HALF_OPEN - testing recovery"));
   }
   if (not_closed.empty()) return;
-  // A consequence of what is said already is no second alarm.
-  const bool explained = std::ranges::any_of(
-      out, [](const auto& other) { return other.severity == Severity::critical; });
   auto& it = out.emplace_back(
-      finding("breaker-open", open && !explained ? Severity::critical : Severity::warning,
+      finding("breaker-open", open ? Severity::critical : Severity::warning,
               open ? "Calls of the provider are blocked" : "Calls of the provider are on trial"));
   it.evidence = fmt::format("{}", fmt::join(not_closed, "; "));
-  it.cause =
-      explained ? "Half of the last calls failed: see the findings before this one"
-                : "Half of the last calls failed; the last probe went well, so it closes by itself";
+  it.cause = "Half of the last calls failed; the breaker closes by itself once calls go well again";
   it.remedy = {fmt::format("curl -s {}/q/metrics | grep kms_errors_total", facts.config.url),
                "betrace-kms validate"};
 }

@@ -467,6 +467,13 @@ TEST(DoctorReports, LeaveOutWhatAnotherFindingSaysMoreFully) {
   EXPECT_EQ(titles, (std::vector<std::string>{"c", "d"}));
 }
 
+TEST(DoctorReports, CallAnOpenBreakerAConsequenceWhoeverSawItsCause) {
+  const auto report = in_order({finding("provider-unreachable", Severity::critical, "live"),
+                                finding("breaker-open", Severity::critical, "of the service")});
+  EXPECT_EQ(report.findings.at(0).id, "provider-unreachable");
+  EXPECT_EQ(report.findings.at(1).severity, Severity::warning);
+}
+
 TEST(DoctorCommands, QuoteWhatAShellWouldTakeApart) {
   EXPECT_EQ(shell_word("/etc/a-b.c"), "/etc/a-b.c");
   EXPECT_EQ(shell_word("it's $HOME"), "'it'\\''s $HOME'");
