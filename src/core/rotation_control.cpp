@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/time_slice.h"
 #include "base/try.h"
 #include "core/rotation_note.h"
 #include "core/run_on.h"
@@ -56,6 +57,7 @@ Rotation::~Rotation() {
 void Rotation::begin() {
   thread_ = std::jthread([this](std::stop_token stop) {
     pthread_setname_np(pthread_self(), "kms-rotation");
+    take_long_slices();
     while (!stop.stop_requested()) {
       tick(stop);
       std::unique_lock lock(mutex_);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/time_slice.h"
 #include "base/try.h"
 #include "stores/records.h"
 
@@ -49,6 +50,7 @@ std::size_t Writer::queued() {
 }
 
 void Writer::loop() {
+  take_long_slices();
   std::vector<Waiting*> batch;
   std::unique_lock lock(mutex_);
   for (;;) {
