@@ -1,5 +1,6 @@
 """What a bench needs: servers on loopback, a load from wrk, and the processor time a server spent."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -70,7 +71,8 @@ class Server:
         """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""
         total = 0
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
+            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+                total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
     def resident_bytes(self):

@@ -18,4 +18,6 @@ void take_long_slices() {
   static_cast<void>(::syscall(SYS_sched_setattr, 0, &attributes, 0));
 }
 
+void let_others_run() { static_cast<void>(::syscall(SYS_sched_yield)); }
+
 }  // namespace betrace::kms

@@ -9,4 +9,8 @@ namespace betrace::kms {
 // nothing happens.
 void take_long_slices();
 
+// Lets everybody who waits for this processor go first; at once back when nobody does. For loops of
+// such a thread, whose rounds are shorter than a slice.
+void let_others_run();
+
 }  // namespace betrace::kms

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/time_slice.h"
 #include "base/try.h"
 #include "core/rotation_note.h"
 #include "telemetry/log.h"
@@ -178,6 +179,7 @@ std::vector<RotationRunner::Attempt> RotationRunner::prepare(std::span<const Ten
   }
   make(attempts.front());
   others.wait();
+  let_others_run();
   return attempts;
 }
 

@@ -87,6 +87,7 @@ Status Writer::run_jobs(const std::vector<Waiting*>& batch) {
   for (auto* each : batch) {
     for (std::size_t i = 0; i < each->jobs.size(); ++i) {
       TRY(run_one(each->jobs[i], each->results[i]));
+      let_others_run();
     }
   }
   TRY(prune_changes());
