@@ -14,7 +14,8 @@ namespace betrace::kms {
 namespace {
 
 constexpr std::size_t resumed_at_once_max = 100;
-constexpr int scrub_attempts = 20;
+// A store may take seconds over one attempt; who asked is waiting.
+constexpr std::chrono::seconds scrub_patience{3};
 constexpr std::chrono::milliseconds scrub_pause{50};
 
 std::string note_name(std::string_view prefix, const TenantId& tenant) {
@@ -156,10 +157,11 @@ Status Lifecycle::certify(const CallContext& call, DestructionNote& note) {
 }
 
 Status Lifecycle::scrub(const CallContext& call) {
-  for (int attempt = 0; attempt < scrub_attempts; ++attempt) {
+  const auto begun = parts_.clock.steady_now();
+  do {
     if (TRY(parts_.store.scrub(call))) return {};
     parts_.clock.sleep_for(scrub_pause, {});
-  }
+  } while (parts_.clock.steady_now() - begun < scrub_patience);
   return fail(ErrorCode::store_unavailable, "a reader has kept the write-ahead log in use");
 }
 
