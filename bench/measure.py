@@ -81,14 +81,16 @@ class Server:
 
 
 class Daemon(Server):
-    def __init__(self, folder, properties=None):
+    def __init__(self, folder, properties=None, environment=None, ready="/q/health/ready"):
+        self.ready = ready
         self.port = free_port()
         self.data = pathlib.Path(folder)
         settings = {"quarkus.http.port": self.port, "betrace.kms.data-dir": self.data,
                     "quarkus.log.level": "ERROR", **(properties or {})}
         program = os.environ.get("BETRACE_KMS", BUILD / "betrace-kms")
         self.started = time.monotonic()
-        super().__init__([program, "serve", *(f"-D{k}={v}" for k, v in settings.items())])
+        super().__init__([program, "serve", *(f"-D{k}={v}" for k, v in settings.items())],
+                         environment)
         until(self.is_ready, "the daemon's readiness")
         self.ready_seconds = time.monotonic() - self.started
         self.headers = {"Authorization": "Bearer " + (self.data / "admin-token").read_text().strip()}
@@ -98,7 +100,7 @@ class Daemon(Server):
             self.log.seek(0)
             raise RuntimeError("the daemon ended: " + self.log.read().decode(errors="replace"))
         try:
-            http("GET", f"http://127.0.0.1:{self.port}/q/health/ready")
+            http("GET", f"http://127.0.0.1:{self.port}{self.ready}")
             return True
         except (urllib.error.URLError, ConnectionError):
             return False

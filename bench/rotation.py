@@ -15,6 +15,7 @@ TENANTS, ROUNDS = 100_000, 3
 QUICK_TENANTS = 5_000
 BATCH = 100          # kms.rotation.batch-size, whose default is left alone
 RATE, CALLERS, WARM = 1000, 16, 200
+SECONDS = 10         # of signatures, without a rotation and in the midst of one
 
 
 def bench(*arguments):
@@ -41,15 +42,23 @@ class Signers:
         self.figures = json.loads(self.process.communicate()[0])
 
 
+def begin_rotation(daemon):
+    daemon.call("POST", "/api/admin/kms/rotate-all-keys", {"force": True})
+
+
+def status_of(daemon):
+    return daemon.call("GET", "/api/admin/kms/rotation-status")
+
+
 def rotate_all(daemon):
     """Tenants a second by the daemon's own account of the run, and its processor seconds."""
     spent = daemon.cpu_seconds()
-    daemon.call("POST", "/api/admin/kms/rotate-all-keys", {"force": True})
+    begin_rotation(daemon)
     status = {}
 
     def ended():
         nonlocal status
-        status = daemon.call("GET", "/api/admin/kms/rotation-status")
+        status = status_of(daemon)
         return status["status"] != "RUNNING"
 
     began = time.monotonic()
@@ -77,12 +86,15 @@ def one_round(seeded, tenants):
             with Signers(daemon, warm):
                 time.sleep(2)
             with Signers(daemon, warm) as quiet:
-                time.sleep(10)
+                time.sleep(SECONDS)
             with Signers(daemon, warm) as meanwhile:
-                time.sleep(0.5)
-                rotate_all(daemon)
+                begin_rotation(daemon)
+                time.sleep(SECONDS)
+                status = status_of(daemon)
+            if status["failed"] or status["status"] != "RUNNING" or not status["rotated"]:
+                raise RuntimeError(f"no rotation went on meanwhile: {status}")
         return {"floor": least, "ours": alone, "quiet": quiet.figures,
-                "meanwhile": meanwhile.figures}
+                "meanwhile": meanwhile.figures | {"rate": status["rotated"] / SECONDS}}
 
 
 def rotation(row, quick=False):
@@ -103,7 +115,7 @@ def rotation(row, quick=False):
     row("p99 of signatures while tenants rotate", figure("meanwhile", "p99_ms"), "ms",
         figure("quiet", "p99_ms"), 2,
         median([each["meanwhile"]["p99_ms"] / each["quiet"]["p99_ms"] for each in rounds]),
-        note=f"{RATE} signatures a second; the longest "
+        note=f"{RATE} signatures a second, {figure('meanwhile', 'rate'):.0f} tenants; the longest "
              f"{max(each['meanwhile']['max_ms'] for each in rounds):.0f} ms")
     row("failed signatures while tenants rotate",
         sum(each["meanwhile"]["failed"] for each in rounds), "of "

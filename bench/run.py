@@ -1,7 +1,8 @@
 """`make bench`: each row beside its own limit, measured in the same run, interleaved, medians.
 
-    run.py [--quick] [rotation]     all rows; or those of rotation alone, which leaves results.json
-                                    as it is; --quick rotates 5,000 tenants instead of 100,000
+    run.py [--quick] [rotation|stuck]   all rows; or those of rotation, or of a provider that
+                                        hangs, alone, which leaves results.json as it is; --quick
+                                        rotates 5,000 tenants instead of 100,000
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 
 from measure import BUILD, ROOT, Daemon, Requests, Server, free_port, load, median
 from rotation import rotation
+from stuck import stuck
 
 ROUNDS = 5
 PAYLOAD = base64.b64encode(b"x" * 256).decode()
@@ -181,17 +183,21 @@ def idle_memory():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="rotate fewer tenants")
-    parser.add_argument("only", nargs="?", choices=["rotation"], help="these rows alone")
+    parser.add_argument("only", nargs="?", choices=["rotation", "stuck"], help="these rows alone")
     wanted = parser.parse_args()
     print("make bench: medians of", ROUNDS, "interleaved rounds")
-    if wanted.only:
+    if wanted.only == "stuck":
+        stuck(row)
+    if wanted.only == "rotation":
         rotation(row, wanted.quick)
+    if wanted.only:
         return 0
     raw_sign_us, raw_gcm_us = library()
     over_http(raw_sign_us, raw_gcm_us)
     idle_memory()
     many_tenants()
     store_size()
+    stuck(row)
     rotation(row, wanted.quick)
     (ROOT / "bench/results.json").write_text(json.dumps(RESULTS, indent=1) + "\n")
     missed = [result["row"] for result in RESULTS if not result["met"]]

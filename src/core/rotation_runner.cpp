@@ -46,6 +46,11 @@ void count(const TenantRotation& rotated, RotationRun& run) {
   }
 }
 
+double uses_of_keys(const Metrics& metrics) {
+  return metrics.signatures.Value() + metrics.encryptions.Value() +
+         metrics.verifications_valid.Value() + metrics.decryptions_success.Value();
+}
+
 }  // namespace
 
 RotationRunner::RotationRunner(const RotationParts& parts, const RotationOptions& options,
@@ -58,6 +63,7 @@ RotationRunner::RotationRunner(const RotationParts& parts, const RotationOptions
       future_(parts.clock.now() + std::chrono::days(1)),
       run_(std::move(run)),
       budget_(parts.clock, options.calls_per_second),
+      pace_(parts.clock, [&metrics = parts.metrics] { return uses_of_keys(metrics); }),
       flushed_at_(parts.clock.steady_now()),
       lease_kept_at_(flushed_at_) {}
 
@@ -101,7 +107,6 @@ RotationRun RotationRunner::work(std::stop_token stop) {
     log().warn("Key rotation failed for {} tenants; they are tried again at the next run",
                run_.failed_tenants);
   }
-  publish_(run_);
   return run_;
 }
 
@@ -145,15 +150,20 @@ void RotationRunner::rotate(const std::vector<TenantId>& tenants) {
     if (!budget_.take(calls_a_tenant * some.size(), stop_)) return;
     std::ranges::move(prepare(some), std::back_inserter(pending_));
     const bool waited = parts_.clock.steady_now() - flushed_at_ >= flush_interval;
-    if (waited || pending_.size() >= options_.batch_size) send();
-    keep_lease();
-    auto left = options_.stagger * static_cast<int>(some.size());
-    if (left > flush_interval) flush();
-    while (left > left.zero() && goes_on()) {
-      parts_.clock.sleep_for(std::min<milliseconds>(left, slice), stop_);
-      left -= std::min<milliseconds>(left, slice);
-      keep_lease();
+    if (waited || pending_.size() >= options_.batch_size) {
+      send();
+      pause(pace_.pause());
     }
+    keep_lease();
+    pause(options_.stagger * static_cast<int>(some.size()));
+  }
+}
+
+void RotationRunner::pause(milliseconds time) {
+  if (time > flush_interval) flush();
+  for (auto left = time; left > left.zero() && goes_on(); left -= slice) {
+    parts_.clock.sleep_for(std::min(left, slice), stop_);
+    keep_lease();
   }
 }
 
@@ -164,8 +174,10 @@ std::vector<RotationRunner::Attempt> RotationRunner::prepare(std::span<const Ten
     attempts.push_back({.tenant = tenant, .made = TenantRotation{.tenant = tenant, .keys = {}}});
   }
   const auto make = [this](Attempt& attempt) {
+    const auto before = thread_processor_time();
     attempt.made = parts_.keys.prepare_rotation(
         call_, attempt.tenant, [this](const KeyRecord& key) { return is_due(key); });
+    attempt.worked = thread_processor_time() - before;
   };
   std::latch others(std::ssize(attempts) - 1);
   for (auto& attempt : std::span(attempts).subspan(1)) {
@@ -179,6 +191,7 @@ std::vector<RotationRunner::Attempt> RotationRunner::prepare(std::span<const Ten
   }
   make(attempts.front());
   others.wait();
+  for (const auto& attempt : attempts) pace_.worked(attempt.worked);
   let_others_run();
   return attempts;
 }
@@ -204,7 +217,9 @@ void RotationRunner::send() {
   for (const auto& attempt : flight_->attempts) count(*attempt.made, expected);
   flight_->commits.push_back({fence(), note(expected)});
   const auto store = [this, flight = flight_.get()] {
+    const auto begun = parts_.clock.steady_now();
     flight->outcomes = parts_.store.commit_each(call_, flight->commits);
+    flight->took = parts_.clock.steady_now() - begun;
     flight->landed.count_down();
   };
   if (!parts_.store_threads.post(store)) store();
@@ -215,6 +230,7 @@ void RotationRunner::land() {
   if (!flight_) return;
   flight_->landed.wait();
   const auto flight = std::move(flight_);
+  pace_.worked(flight->took);
   const auto& outcomes = flight->outcomes;
   const bool refused = std::ranges::any_of(outcomes, [](const Status& each) {
     return !each && each.error().code == ErrorCode::conflict;
@@ -269,14 +285,11 @@ void RotationRunner::fail_tenant(const TenantId& tenant, const Error& error) {
 
 void RotationRunner::retry() {
   flush();
-  for (const auto pause : pauses) {
+  for (const auto time : pauses) {
     if (again_.empty()) return;
-    log().info("Rotation of {} tenants is tried again in {}s", again_.size(), pause.count());
-    for (auto left = pause; left.count() > 0 && goes_on(); left -= seconds(1)) {
-      parts_.clock.sleep_for(seconds(1), stop_);
-      keep_lease();
-    }
-    last_chance_ = pause == std::ranges::end(pauses)[-1];
+    log().info("Rotation of {} tenants is tried again in {}s", again_.size(), time.count());
+    pause(time);
+    last_chance_ = time == std::ranges::end(pauses)[-1];
     rotate(std::exchange(again_, {}));
     flush();
   }

@@ -21,6 +21,7 @@
 #include "base/executor.h"
 #include "core/call_budget.h"
 #include "core/key_service_impl.h"
+#include "core/pace.h"
 #include "telemetry/metrics.h"
 
 namespace betrace::kms {
@@ -48,7 +49,7 @@ struct RotationOptions {
 
 class RotationRunner {
  public:
-  // `publish` is given the run as it stands, now and then, and at the end.
+  // `publish` is given the run as it stands, now and then, while it goes on.
   using Publish = std::function<void(const RotationRun&)>;
   RotationRunner(const RotationParts& parts, const RotationOptions& options, RotationRun run,
                  std::uint64_t fence, Publish publish);
@@ -61,12 +62,14 @@ class RotationRunner {
   struct Attempt {
     TenantId tenant;
     Result<TenantRotation> made;
+    std::chrono::nanoseconds worked{};  // of a processor's time
   };
   // Attempts on their way into the store, while the next ones are prepared.
   struct Flight {
     std::vector<Attempt> attempts;
     std::vector<Commit> commits;  // of those that made keys, in their order, and the run's note
     std::vector<Status> outcomes;
+    std::chrono::nanoseconds took{};
     std::latch landed{1};
   };
   enum class Walk : std::uint8_t { old_keys, keys_of_the_future };
@@ -79,6 +82,7 @@ class RotationRunner {
   void send();
   void land();
   void flush();
+  void pause(std::chrono::milliseconds time);
   void settle(const Attempt& attempt, const Status& outcome);
   void fail_tenant(const TenantId& tenant, const Error& error);
   void retry();
@@ -94,6 +98,7 @@ class RotationRunner {
   const SystemTime future_;  // keys made after it were made by a clock that was wrong
   RotationRun run_;
   CallBudget budget_;
+  Pace pace_;
   std::stop_token stop_;
   bool lost_ = false;
   bool last_chance_ = false;

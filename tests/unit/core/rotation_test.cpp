@@ -244,6 +244,23 @@ TEST_F(RotationTest, StaggerPausesBetweenTenants) {
   expect_versions(5, 2);
 }
 
+TEST_F(RotationTest, WhileCallersUseKeysItTakesBreathsAndLosesNobody) {
+  create_many(20);
+  const auto one = daemon("one", small);
+  const auto run_of = [&](bool used) {
+    provider.on_call([&, used](const CallContext&) {
+      if (used) metrics.signatures.Increment();
+    });
+    clock.advance(milliseconds(1));
+    const auto slept = clock.slept();
+    EXPECT_EQ(run(*one, {.force = true}).rotated_tenants, 20U);
+    return clock.slept() - slept;
+  };
+  EXPECT_EQ(run_of(false).count(), 0);
+  EXPECT_GT(run_of(true).count(), 0);
+  expect_versions(20, 3);
+}
+
 TEST_F(RotationTest, ADestroyedTenantIsNoFailure) {
   create_many(3);
   const auto one = daemon("one");
