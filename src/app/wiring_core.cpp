@@ -293,7 +293,8 @@ Status make_service(Core::Parts& parts, const Config& config) {
                                      .breakers = std::move(watched),
                                      .keys = *parts.keys,
                                      .provider_threads = *parts.provider_threads,
-                                     .clock = system_clock()},
+                                     .clock = system_clock(),
+                                     .metrics = *parts.metrics},
                         // What is too slow for a request is too slow for its probe.
                         MonitorOptions{.call_timeout = std::min(ms(config, "kms.timeout-ms"),
                                                                 MonitorOptions().call_timeout)});

@@ -62,6 +62,7 @@ void ServiceMonitor::publish(BackgroundProbe::Outcome outcome,
   const bool changed = !state_.started || state_.up == error.has_value();
   state_.started = true;
   state_.up = !error;
+  parts_.metrics.set_provider_up(state_.provider, state_.up);
   state_.latency = std::chrono::ceil<std::chrono::milliseconds>(took);
   state_.error = std::move(error);
   if (!changed) return;

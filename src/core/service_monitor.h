@@ -15,6 +15,7 @@
 #include "base/executor.h"
 #include "core/background_probe.h"
 #include "core/circuit_breaker.h"
+#include "telemetry/metrics.h"
 
 namespace betrace::kms {
 
@@ -25,6 +26,7 @@ struct MonitorParts {
   const KeyService& keys;
   Executor& provider_threads;
   const Clock& clock;
+  Metrics& metrics;
 };
 
 struct MonitorOptions {

@@ -28,6 +28,8 @@ constexpr MetricDescription catalogue[] = {
      "When the oldest active tenant key was made; absent while there are none."},
     {"kms_operation_seconds", histogram, "provider,operation",
      "Time of a call to the provider of the master key, each attempt by itself."},
+    {"kms_provider_up", gauge, "provider",
+     "1 when the last probe of the provider of the master key went well, 0 when it failed."},
     {"kms_retrieve_encryption_key_seconds", histogram, "",
      "Time to get an encryption key, from the cache or through the provider."},
     {"kms_retrieve_public_key_seconds", histogram, "",

@@ -118,6 +118,7 @@ struct Metrics::State {
   Histograms operation_seconds = family<Histograms>("kms_operation_seconds");
   Counters errors = family<Counters>("kms_errors_total");
   Gauges breaker_state = family<Gauges>("circuit_breaker_state");
+  Gauges provider_up = family<Gauges>("kms_provider_up");
   Histograms http_requests = family<Histograms>("http_server_requests_seconds");
   Gauges build_info = family<Gauges>("betrace_kms_build_info");
 
@@ -134,8 +135,8 @@ std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
       &retrieve_signing,  &retrieve_public, &retrieve_encryption, &rotation_success,
       &rotation_failures, &tenants_rotated, &rotation_duration,   &signatures,
       &stale_signatures,  &encryptions,     &verifications,       &decryptions,
-      &operation_seconds, &errors,          &breaker_state,       &http_requests,
-      &build_info};
+      &operation_seconds, &errors,          &breaker_state,       &provider_up,
+      &http_requests,     &build_info};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }
@@ -192,6 +193,10 @@ prometheus::Counter& Metrics::errors(std::string_view operation, ErrorCode error
 
 prometheus::Gauge& Metrics::breaker_state(std::string_view name) {
   return state_->breaker_state.Add({{"name", std::string(name)}});
+}
+
+void Metrics::set_provider_up(std::string_view provider, bool up) {
+  state_->provider_up.Add({{"provider", std::string(provider)}}).Set(up ? 1 : 0);
 }
 
 prometheus::Histogram& Metrics::http_request_seconds(std::string_view method,

@@ -57,6 +57,8 @@ class Metrics {
   prometheus::Counter& errors(std::string_view operation, ErrorCode error);
   // circuit_breaker_state{name}: 0 closed, 1 open, 2 half open.
   prometheus::Gauge& breaker_state(std::string_view name);
+  // kms_provider_up{provider}; absent until it is first said.
+  void set_provider_up(std::string_view provider, bool up);
   // http_server_requests_seconds{method,route,status}. Keep the reference.
   prometheus::Histogram& http_request_seconds(std::string_view method, std::string_view route,
                                               int status);

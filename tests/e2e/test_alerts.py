@@ -70,6 +70,19 @@ def test_a_failing_provider_raises_the_failure_and_the_breaker_alert(busy_daemon
         prometheus.wait_clear()
 
 
+def test_an_outage_that_no_caller_has_noticed_raises_the_provider_alert(aws_daemon, watched, fake_kms):
+    daemon = aws_daemon()
+    daemon.create("warm")
+    daemon.sign("warm", b"x")
+    prometheus = watched(daemon)
+    prometheus.wait_for("kms_provider_up == 1")
+    fake_kms.error("KMSInternalException", "as in an outage", 500)
+    prometheus.wait_firing("KMSProviderDown")
+    daemon.sign("warm", b"x")
+    fake_kms.faults()
+    prometheus.wait_clear()
+
+
 def test_an_outage_alarms_as_long_as_the_breaker_refuses_every_call(aws_daemon, watched, fake_kms):
     # It stays open for longer than the window: no call is made in it.
     daemon = aws_daemon(TINY_CACHE | {"kms.circuit-breaker.delay-ms": 600_000})

@@ -1,7 +1,8 @@
 // Background work makes way for callers.
+#include "core/pace.h"
+
 #include <gtest/gtest.h>
 
-#include "core/pace.h"
 #include "support/fake_clock.h"
 
 namespace betrace::kms {

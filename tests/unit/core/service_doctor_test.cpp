@@ -12,7 +12,7 @@ using std::chrono::minutes;
 
 struct ServiceDoctorTest : ServiceFixture {
   CircuitBreaker breaker{"kms-signing-key", {}, clock, [](const auto&, auto) {}};
-  ServiceMonitor monitor{{provider, {&breaker}, *service, provider_threads, clock}, {}};
+  ServiceMonitor monitor{{provider, {&breaker}, *service, provider_threads, clock, metrics}, {}};
   FakeMigration migration;
   void SetUp() override { migration.known.holders.clear(); }
   HostFacts host;

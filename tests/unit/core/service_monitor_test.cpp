@@ -9,11 +9,12 @@ namespace {
 
 struct ServiceMonitorTest : ServiceFixture {
   CircuitBreaker breaker{"kms-signing-key", {}, clock, [](const auto&, auto) {}};
-  ServiceMonitor monitor{{provider, {&breaker}, *service, provider_threads, clock}, {}};
+  ServiceMonitor monitor{{provider, {&breaker}, *service, provider_threads, clock, metrics}, {}};
 
   Result<ValidationReport> validate() {
     return wait<ValidationReport>([&](auto done) { monitor.validate(call, std::move(done)); });
   }
+  bool has_series(std::string_view line) const { return metrics.render(false).contains(line); }
 };
 
 TEST_F(ServiceMonitorTest, IsNeitherStartedNorUpBeforeTheFirstProbe) {
@@ -42,12 +43,14 @@ TEST_F(ServiceMonitorTest, TellsTheProvidersOwnWordsWhenItIsDownAndRecovers) {
   monitor.probe();
   const auto down = monitor.health();
   EXPECT_FALSE(down.up);
+  EXPECT_TRUE(has_series("kms_provider_up{provider=\"fake\"} 0\n"));
   EXPECT_EQ(down.error->type, "AccessDeniedException");
   EXPECT_NE(down.error->message.find("User: arn:aws:iam::1:role/r is not authorized"),
             std::string::npos);
   EXPECT_FALSE(monitor.issues().empty());
   monitor.probe();
   EXPECT_TRUE(monitor.health().up);
+  EXPECT_TRUE(has_series("kms_provider_up{provider=\"fake\"} 1\n"));
   EXPECT_TRUE(monitor.issues().empty());
 }
 
@@ -104,7 +107,7 @@ TEST_F(ServiceMonitorTest, ValidationGivesEachCallFiveSeconds) {
 
 TEST_F(ServiceMonitorTest, WarnsThatTheLocalProviderIsNotForProduction) {
   FakeProvider local("local", false);
-  ServiceMonitor of_local{{local, {}, *service, provider_threads, clock}, {}};
+  ServiceMonitor of_local{{local, {}, *service, provider_threads, clock, metrics}, {}};
   of_local.probe();
   EXPECT_NE(of_local.issues().at(0).find("NOT FOR PRODUCTION"), std::string::npos);
 }

@@ -74,6 +74,7 @@ TEST(MetricsDocument, SaysOfEveryMetricWhatTheCatalogueSays) {
 TEST(MetricsDocument, EveryMetricOfTheCatalogueIsServed) {
   Metrics metrics("local");
   metrics.set_oldest_active_key(SystemTime(std::chrono::seconds(1)));
+  metrics.set_provider_up("local", true);
   metrics.http_request_seconds("GET", "/q/metrics", 200).Observe(0.001);
   const std::string text = metrics.render(true);
   for (const auto& metric : metric_catalogue()) {
