@@ -42,9 +42,7 @@ Finished mistake(const std::string& message) {
 }
 
 Finished not_yet(const std::string& name) {
-  const bool diagnosis = name == "diagnose";
-  return mistake(fmt::format("'{}' is not in this release yet{}.", name,
-                             diagnosis ? "; 'betrace-kms doctor' shows what is wrong" : ""));
+  return mistake(fmt::format("'{}' is not in this release yet.", name));
 }
 
 // The library's own sentence, and where help is.

@@ -12,7 +12,7 @@
 namespace betrace::kms {
 namespace {
 
-constexpr std::array<std::string_view, 3> later = {"diagnose", "evidence", "verify-evidence"};
+constexpr std::array<std::string_view, 2> later = {"evidence", "verify-evidence"};
 
 class Tree {
  public:
@@ -129,6 +129,15 @@ class Tree {
            "What is wrong, with evidence, cause and remedy: asks the provider live, and the "
            "service where it answers; exit code 1 when something critical or a warning was found",
            "betrace-kms doctor --json");
+    auto& diagnose = client(
+        app_, "diagnose",
+        "Collect configuration, health, validation, status, metrics, log and doctor's report "
+        "in one file for whoever helps; secrets are taken out",
+        "betrace-kms diagnose -o /tmp/kms.tar.gz");
+    diagnose
+        .add_option("-o,--output", line_.bundle,
+                    "The new file; betrace-kms-diagnostic-TIME.tar.gz when not given")
+        ->type_name("FILE");
   }
 
   void add_tenant_commands() {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <future>
 #include <ostream>
+#include <sstream>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -77,21 +78,15 @@ ServiceAnswer ask_service(const CommandLine& line, const World& world,
 
 // --- what the provider answers -------------------------------------------------------------------
 
-// Owns what the facts point to.
-struct LiveProvider {
-  std::unique_ptr<HttpObserver> http;
-  std::unique_ptr<Provider> provider;
-};
-
 // A service that has never been started has no local master key yet, and none is made here.
 bool is_fresh(const Config& config) {
   std::error_code error;
-  const std::filesystem::path data(config.text("betrace.kms.data-dir"));
-  return !std::filesystem::exists(data / config.text("betrace.kms.local.master-key-file"), error) &&
+  return !std::filesystem::exists(config.text("betrace.kms.local.master-key-file"), error) &&
          !schema_facts(config);
 }
 
-void examine(const Config& config, const World& world, LiveProvider& live, DoctorFacts& facts) {
+void ask_provider(const Config& config, const World& world, Examination::Live& live,
+                  DoctorFacts& facts) {
   const auto name = config.text("betrace.kms.provider");
   if (name == "local" && is_fresh(config)) {
     static const LocalRemedies remedies;
@@ -122,7 +117,8 @@ void examine(const Config& config, const World& world, LiveProvider& live, Docto
 
 // --- the report ----------------------------------------------------------------------------------
 
-void print(const DoctorFacts& facts, const DoctorReport& report, std::ostream& out) {
+std::string report_text(const DoctorFacts& facts, const DoctorReport& report) {
+  std::ostringstream out;
   if (facts.provider) {
     for (const auto& call : facts.provider->probe.calls) {
       out << fmt::format("{:<20} {:<6} {:.1f} ms\n", call.operation, call.error ? "FAIL" : "PASS",
@@ -143,45 +139,50 @@ void print(const DoctorFacts& facts, const DoctorReport& report, std::ostream& o
   out << (report.findings.empty() ? "healthy: nothing found\n"
           : report.healthy()      ? "\nhealthy\n"
                                   : "\nnot healthy\n");
-}
-
-ExitCode finish(const CommandLine& line, const World& world, const DoctorFacts& facts,
-                const DoctorReport& report) {
-  if (line.json) {
-    JsonWriter body(4096);
-    write_doctor_report(report, body);
-    world.out << body.text() << '\n';
-  } else {
-    print(facts, report, world.out);
-  }
-  if (!facts.config.refused.empty()) return ExitCode::usage;
-  return report.healthy() ? ExitCode::ok : ExitCode::check_failed;
+  return std::move(out).str();
 }
 
 }  // namespace
 
-ExitCode run_doctor(const CommandLine& line, const World& world, const Result<Config>& config,
+Examination examine(const CommandLine& line, const World& world, const Result<Config>& config,
                     const LocalServiceReader& local) {
-  DoctorFacts facts{.now = system_clock().now()};
+  Examination out{.live = {}, .facts = {.now = system_clock().now()}, .report = {}};
+  auto& facts = out.facts;
   if (!config) {
     facts.config.refused = config.error().message;
     facts.config.provider.clear();
     if (!line.config_file.empty()) facts.config.file = line.config_file;
-    return finish(line, world, facts, diagnose(facts));
+    out.report = diagnose(facts);
+    return out;
   }
   facts.config = config_facts(*config);
   facts.host = host_facts(*config);
   facts.host.schema = schema_facts(*config);
   auto asked = std::async(std::launch::async, [&] { return ask_service(line, world, local); });
-  LiveProvider live;
-  examine(*config, world, live, facts);
+  ask_provider(*config, world, out.live, facts);
   auto service = asked.get();
   if (!service.trouble.empty()) facts.service_unreachable = service.trouble;
 
   // What this command saw itself comes first: it is the newer of two findings with one id.
   auto findings = diagnose(facts).findings;
   std::ranges::move(service.findings, std::back_inserter(findings));
-  return finish(line, world, facts, in_order(std::move(findings)));
+  out.report = in_order(std::move(findings));
+  return out;
+}
+
+std::string doctor_text(const Examination& examination, bool json) {
+  if (!json) return report_text(examination.facts, examination.report);
+  JsonWriter body(4096);
+  write_doctor_report(examination.report, body);
+  return std::string(body.text()) + '\n';
+}
+
+ExitCode run_doctor(const CommandLine& line, const World& world, const Result<Config>& config,
+                    const LocalServiceReader& local) {
+  const auto examination = examine(line, world, config, local);
+  world.out << doctor_text(examination, line.json);
+  if (!examination.facts.config.refused.empty()) return ExitCode::usage;
+  return examination.report.healthy() ? ExitCode::ok : ExitCode::check_failed;
 }
 
 }  // namespace betrace::kms

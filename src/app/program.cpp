@@ -17,6 +17,7 @@
 #include "app/command_line.h"
 #include "app/config.h"
 #include "app/daemon.h"
+#include "app/diagnose_command.h"
 #include "app/doctor_command.h"
 #include "app/hardening.h"
 #include "app/store_commands.h"
@@ -81,7 +82,9 @@ ExitCode client_command(const CommandLine& line, const World& world) {
 ExitCode doctor_command(const CommandLine& line, const World& world) {
   const auto config = Config::load(config_inputs(line, world));
   std::vector<std::string> warnings;
-  return run_doctor(line, world, config, [&] { return local_service(line, world, warnings); });
+  const auto local = [&] { return local_service(line, world, warnings); };
+  return line.command == "doctor" ? run_doctor(line, world, config, local)
+                                  : run_diagnose(line, world, config, local);
 }
 
 ExitCode show_config(const CommandLine& line, const World& world) {
@@ -142,7 +145,7 @@ ExitCode run_command(std::vector<std::string> arguments, const World& world) {
   }
   const auto& line = std::get<CommandLine>(parsed);
   if (line.command == "serve") return serve_command(line, world);
-  if (line.command == "doctor") return doctor_command(line, world);
+  if (line.command == "doctor" || line.command == "diagnose") return doctor_command(line, world);
   if (line.command == "config") return show_config(line, world);
   if (is_store_command(line.command)) return store_command(line, world);
   if (line.command == "version") return show_version(line, world);

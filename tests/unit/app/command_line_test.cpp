@@ -158,7 +158,7 @@ TEST(CommandLine, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST(CommandLine, CommandsOfLaterReleasesSaySoInOneSentence) {
-  for (const std::string name : {"diagnose", "evidence", "verify-evidence"}) {
+  for (const std::string name : {"evidence", "verify-evidence"}) {
     const auto end = finished({name, "--anything", "at", "all"});
     EXPECT_EQ(end.code, ExitCode::usage);
     EXPECT_TRUE(end.err.starts_with("betrace-kms: '" + name + "' is not in this release yet"))
@@ -174,7 +174,7 @@ TEST(Completion, KnowsEveryCommandAndOption) {
          {"serve", "public-keys", "create", "tenant", "token-file", "signature", "serving"}) {
       EXPECT_NE(script.find(word), std::string::npos) << shell << " " << word;
     }
-    EXPECT_EQ(script.find("diagnose"), std::string::npos) << shell;
+    EXPECT_EQ(script.find("verify-evidence"), std::string::npos) << shell;
   }
 }
 
