@@ -12,6 +12,11 @@ namespace {
 constexpr std::string_view reading_verbs[] = {"status", "validate", "doctor", "cache-config",
                                               "public-keys"};
 
+spdlog::logger& log() {
+  static auto& instance = logger(log_category::audit);
+  return instance;
+}
+
 std::string escaped(std::string_view text) {
   constexpr std::size_t bytes_max = 128;
   const bool cut = text.size() > bytes_max;
@@ -49,10 +54,33 @@ std::string audit_line(const AuditEvent& event) {
                      event.request_id);
 }
 
+LogAuditSink::~LogAuditSink() { tell_counts(); }
+
+void LogAuditSink::tell_counts() {
+  for (const auto& [kind, count] : refusals_) {
+    if (count <= refusals_a_second) continue;
+    log().warn("{} repeated={}", kind, count - refusals_a_second);
+  }
+  refusals_.clear();
+}
+
+bool LogAuditSink::is_counted_only(const AuditEvent& event) {
+  constexpr std::chrono::seconds span{1};
+  const std::lock_guard lock(mutex_);
+  if (event.at < second_ || event.at - second_ >= span) {
+    tell_counts();
+    second_ = event.at;
+  }
+  if (event.outcome == "ok") return false;
+  const auto kind = fmt::format("principal={} verb={} tenant=* outcome={}",
+                                escaped(event.principal), event.verb, event.outcome);
+  return ++refusals_[kind] > refusals_a_second;
+}
+
 Status LogAuditSink::record(const AuditEvent& event) {
-  static auto& log = logger(log_category::audit);
-  log.log(event.outcome == "ok" ? spdlog::level::info : spdlog::level::warn, "{}",
-          audit_line(event));
+  if (is_counted_only(event)) return {};
+  log().log(event.outcome == "ok" ? spdlog::level::info : spdlog::level::warn, "{}",
+            audit_line(event));
   return {};
 }
 

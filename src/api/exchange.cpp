@@ -14,7 +14,8 @@ ApiExchange::ApiExchange(Router& router, const Route& route, Reply reply)
     : router_(router), route_(route), reply_(std::move(reply)) {}
 
 ApiExchange::~ApiExchange() {
-  if (counted_) router_.in_flight_.fetch_sub(1, std::memory_order_relaxed);
+  // The last of us that touches the router; who sees 0 may destroy it.
+  if (counted_) router_.in_flight_.fetch_sub(1, std::memory_order_release);
 }
 
 const ApiParts& ApiExchange::api() const { return router_.parts(); }

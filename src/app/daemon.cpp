@@ -104,22 +104,35 @@ void say_ready(const Core& core, const Front& front) {
   log().info("BeTrace KMS {} listening on {}", version(), fmt::join(front.addresses(), ", "));
 }
 
-void on_hang_up(Front& front) {
+void read_log_levels(const ConfigReader& reread) {
+  const auto config = reread();
+  const auto set =
+      config ? set_log_levels(config->text("quarkus.log.level"), config->log_category_levels())
+             : std::unexpected(config.error());
+  if (set) {
+    log().info("Log levels are those of the configuration; its other changes wait for a restart");
+  } else {
+    log().error("the log levels were not read anew: {}", set.error().message);
+  }
+}
+
+void on_hang_up(Front& front, const ConfigReader& reread) {
   if (const auto reopened = reopen_log_file(); !reopened) {
     log().error("cannot reopen the log file: {}", reopened.error().message);
   }
   if (const auto reloaded = front.reload_tls(); !reloaded) {
     log().error("the TLS certificate was not read anew: {}", reloaded.error().message);
   }
+  read_log_levels(reread);
 }
 
-int wait_for_end(Front& front) {
+int wait_for_end(Front& front, const ConfigReader& reread) {
   const auto signals = signals_of_interest();
   for (;;) {
     int caught = 0;
     if (sigwait(&signals, &caught) != 0) continue;
     if (caught != SIGHUP) return caught;
-    on_hang_up(front);
+    on_hang_up(front, reread);
   }
 }
 
@@ -147,7 +160,7 @@ std::jthread end_the_process_in(std::chrono::seconds timeout) {
 
 }  // namespace
 
-Status serve(const Config& config) {
+Status serve(const Config& config, const ConfigReader& reread) {
   const auto signals = signals_of_interest();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   TRY(start_logging(config));
@@ -160,7 +173,7 @@ Status serve(const Config& config) {
   say_ready(*core, *front);
 
   forget_start_up_code();
-  const int caught = wait_for_end(*front);
+  const int caught = wait_for_end(*front, reread);
   let_the_next_signal_kill();
   log().info("Stopping on {}: requests in flight are finished first",
              caught == SIGINT ? "SIGINT" : "SIGTERM");

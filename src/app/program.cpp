@@ -118,7 +118,7 @@ ExitCode serve_command(const CommandLine& line, const World& world) {
   tune_heap();
   const auto config = Config::load(config_inputs(line, world));
   if (!config) return complain_lines(world, config.error().message);
-  const auto served = serve(*config);
+  const auto served = serve(*config, [&] { return Config::load(config_inputs(line, world)); });
   return served ? ExitCode::ok : complain_lines(world, served.error().message);
 }
 

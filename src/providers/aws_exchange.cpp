@@ -43,18 +43,19 @@ Result<HttpAnswer> send_to_aws(HttpClient& http, const Clock& clock, const CallC
                        .access_key_id = credentials.access_key_id,
                        .secret_access_key = credentials.secret_access_key,
                        .session_token = credentials.session_token};
+  log().debug("Sending request: POST {} {} {}", out.url, request.service, request.operation);
   const auto begun = clock.steady_now();
   auto answer = http.send(out);
   const auto taken = std::chrono::duration<double, std::milli>(clock.steady_now() - begun).count();
   if (!answer) {
-    log().debug("{} {}: {} after {:.1f} ms", request.service, request.operation,
+    log().debug("Received no answer: {} {}: {} after {:.1f} ms", request.service, request.operation,
                 answer.error().message, taken);
     answer.error().message =
         fmt::format("Failed to {}: {}", request.purpose, answer.error().message);
     return answer;
   }
-  log().debug("{} {}: HTTP {}, request id {}, {:.1f} ms", request.service, request.operation,
-              answer->status, answer->header("x-amzn-requestid"), taken);
+  log().debug("Received answer: {} {}: HTTP {}, request id {}, {:.1f} ms", request.service,
+              request.operation, answer->status, answer->header("x-amzn-requestid"), taken);
   if (answer->status == 200) return answer;
   return std::unexpected(classify_aws_error(
       *answer, fmt::format("AWS {} {}", request.service, request.operation), clock.now()));

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/try.h"
+#include "telemetry/log_limit.h"
 #include "telemetry/log_line.h"
 
 namespace betrace::kms {
@@ -59,19 +60,28 @@ class LineSink final : public spdlog::sinks::sink {
 
   void log(const spdlog::details::log_msg& message) override {
     const std::string thread = thread_name();
+    const std::string_view category(message.logger_name.data(), message.logger_name.size());
+    const std::string_view text(message.payload.data(), message.payload.size());
     const std::lock_guard lock(mutex_);
-    const LogLine line{.at = message.time,
-                       .level = message.level,
-                       .category = {message.logger_name.data(), message.logger_name.size()},
-                       .thread = thread,
-                       .message = {message.payload.data(), message.payload.size()},
-                       .sequence = ++sequence_};
-    if (targets_.console) emit(STDERR_FILENO, line, targets_.console_json);
-    if (file_ >= 0) emit(file_, line, targets_.file_json);
+    // Evidence is complete, or says itself what is missing.
+    if (category != log_category::audit) {
+      const auto verdict = limit_.admit(message.time, category, message.level, text);
+      for (const auto& note : verdict.before) write(note, message.time, thread);
+      if (!verdict.write) return;
+    }
+    write({.at = message.time,
+           .level = message.level,
+           .category = category,
+           .thread = thread,
+           .message = text});
   }
 
   void flush() override {
+    const std::string thread = thread_name();
     const std::lock_guard lock(mutex_);
+    for (const auto& note : limit_.take_notes()) {
+      write(note, std::chrono::system_clock::now(), thread);
+    }
     if (file_ >= 0) ::fdatasync(file_);
   }
 
@@ -110,6 +120,20 @@ class LineSink final : public spdlog::sinks::sink {
     file_ = fd;
   }
 
+  void write(const LogLimit::Note& note, LogLimit::Time at, std::string_view thread) {
+    write({.at = at,
+           .level = note.level,
+           .category = note.category,
+           .thread = thread,
+           .message = note.message});
+  }
+
+  void write(LogLine line) {
+    line.sequence = ++sequence_;
+    if (targets_.console) emit(STDERR_FILENO, line, targets_.console_json);
+    if (file_ >= 0) emit(file_, line, targets_.file_json);
+  }
+
   void emit(int fd, const LogLine& line, bool json) {
     buffer_.clear();
     json ? append_json_line(line, buffer_) : append_text_line(line, buffer_);
@@ -117,6 +141,7 @@ class LineSink final : public spdlog::sinks::sink {
   }
 
   std::mutex mutex_;
+  LogLimit limit_;
   Targets targets_;
   int file_ = -1;
   std::uint64_t sequence_ = 0;
@@ -137,17 +162,21 @@ class Loggers {
   }
 
   Status configure(const LogOptions& options) {
-    std::map<std::string, spdlog::level::level_enum, std::less<>> levels;
-    levels[""] = TRY(parse_log_level(options.level));
-    for (const auto& [category, level] : options.category_levels) {
-      levels[category] = TRY(parse_log_level(level));
-    }
+    auto levels = TRY(parse(options.level, options.category_levels));
     TRY(sink_->configure({.console = options.console,
                           .console_json = options.json,
                           .file_json = options.file_json,
                           .file = options.file}));
     const std::lock_guard lock(mutex_);
     levels_ = std::move(levels);
+    apply_levels();
+    return {};
+  }
+
+  Status set_levels(const std::string& root, const std::map<std::string, std::string>& levels) {
+    auto parsed = TRY(parse(root, levels));
+    const std::lock_guard lock(mutex_);
+    levels_ = std::move(parsed);
     apply_levels();
     return {};
   }
@@ -166,6 +195,17 @@ class Loggers {
   LineSink& sink() { return *sink_; }
 
  private:
+  using Levels = std::map<std::string, spdlog::level::level_enum, std::less<>>;
+
+  static Result<Levels> parse(const std::string& root,
+                              const std::map<std::string, std::string>& categories) {
+    Levels levels{{"", TRY(parse_log_level(root))}};
+    for (const auto& [category, level] : categories) {
+      levels[category] = TRY(parse_log_level(level));
+    }
+    return levels;
+  }
+
   spdlog::level::level_enum level_of(std::string_view category) const {
     for (;;) {
       if (const auto found = levels_.find(category); found != levels_.end()) return found->second;
@@ -181,7 +221,7 @@ class Loggers {
 
   std::mutex mutex_;
   std::shared_ptr<LineSink> sink_ = std::make_shared<LineSink>();
-  std::map<std::string, spdlog::level::level_enum, std::less<>> levels_;  // "" is the root
+  Levels levels_;  // "" is the root
   std::map<std::string, std::unique_ptr<spdlog::logger>, std::less<>> loggers_;
 };
 
@@ -227,6 +267,11 @@ Status set_log_level(std::string_view category, std::string_view level) {
                             category_bytes_max));
   }
   return loggers().set_level(category, parsed);
+}
+
+Status set_log_levels(const std::string& level,
+                      const std::map<std::string, std::string>& category_levels) {
+  return loggers().set_levels(level, category_levels);
 }
 
 Status reopen_log_file() { return loggers().sink().reopen(); }

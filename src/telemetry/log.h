@@ -1,7 +1,8 @@
 // Log lines by category, as users already grep and configure them:
 //   2026-11-23 02:00:00,123 INFO  [com.betrace.kms.KeyRotationScheduler] (thread) message
 // UTC; JSON lines by configuration. A category inherits its level from the longest configured
-// prefix. Thread-safe. Never hand a secret to a logger: SecretBytes cannot be formatted.
+// prefix. What repeats is counted (log_limit.h). Thread-safe. Never hand a secret to a logger:
+// SecretBytes cannot be formatted.
 #pragma once
 
 #include <map>
@@ -41,6 +42,9 @@ Status configure_logging(const LogOptions& options);
 // Live, for a category and everything below it that has no level of its own; "" is the root.
 // Errors: invalid_argument.
 Status set_log_level(std::string_view category, std::string_view level);
+// Live, all of them, instead of those that were set one by one. Errors: invalid_argument.
+Status set_log_levels(const std::string& level,
+                      const std::map<std::string, std::string>& category_levels);
 // Opens the file anew, after logrotate(8) has moved it.
 Status reopen_log_file();
 void flush_logs();

@@ -27,6 +27,7 @@ import socket
 import threading
 import time
 import urllib.parse
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography.exceptions import InvalidTag
@@ -200,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
                seconds=0.0):
         """`cut`: how many bytes of the body are sent before the connection closes."""
         head = [f"HTTP/1.1 {status} {'OK' if status < 300 else 'Error'}",
-                f"Content-Type: {content_type}", f"Content-Length: {len(body)}",
+                f"x-amzn-RequestId: {uuid.uuid4()}", f"Content-Type: {content_type}", f"Content-Length: {len(body)}",
                 f"Date: {email.utils.formatdate(time.time() + self.clock_offset, usegmt=True)}",
                 *(f"{name}: {value}" for name, value in headers)]
         head = ("\r\n".join(head) + "\r\n\r\n").encode()
@@ -220,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, json.dumps(document).encode(), headers=headers)
 
     def answer_error(self, fault):
-        headers = [("x-amzn-RequestId", "0f0f0f0f-0000-4000-8000-000000000000")]
+        headers = []
         if fault.get("retryAfter") is not None:
             headers.append(("Retry-After", fault["retryAfter"]))
         kind, message, where = fault["type"], fault.get("message"), fault.get("where", "body")

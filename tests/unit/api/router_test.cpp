@@ -265,6 +265,38 @@ TEST(LogAuditSink, AlwaysRecords) {
                            .request_id = "r"}));
 }
 
+TEST(LogAuditSink, AStormOfRefusalsIsCountedAndWhatWasDoneHasItsLine) {
+  testing::internal::CaptureStderr();
+  {
+    LogAuditSink sink;
+    const SystemTime begun{std::chrono::hours(1)};
+    for (int n = 0; n < 822; ++n) {
+      EXPECT_TRUE(sink.record({.at = begun,
+                               .principal = "anonymous",
+                               .verb = "sign",
+                               .tenant = "acme",
+                               .outcome = "unauthenticated",
+                               .request_id = "r1"}));
+      EXPECT_TRUE(sink.record({.at = begun,
+                               .principal = "admin",
+                               .verb = "rotate",
+                               .tenant = "acme",
+                               .outcome = "ok",
+                               .request_id = "r2"}));
+    }
+  }
+  const auto log = testing::internal::GetCapturedStderr();
+  const auto count = [&log](std::string_view what) {
+    std::size_t found = 0;
+    for (auto at = log.find(what); at != std::string::npos; at = log.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("outcome=unauthenticated request_id=r1"), LogAuditSink::refusals_a_second);
+  EXPECT_EQ(count("principal=anonymous verb=sign tenant=* outcome=unauthenticated repeated=812"),
+            1U);
+  EXPECT_EQ(count("verb=rotate tenant=acme outcome=ok"), 822U);
+}
+
 TEST(Router, ServesManyThreadsAtOnce) {
   ApiWorld world;
   const char* const targets[] = {"/q/health/ready", "/q/metrics", "/api/admin/cache/config",
