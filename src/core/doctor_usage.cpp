@@ -12,6 +12,11 @@
 namespace betrace::kms {
 namespace {
 
+std::string span_of(const UsageFacts& usage) {
+  const auto minutes = std::chrono::ceil<std::chrono::minutes>(usage.window).count();
+  return minutes <= 1 ? "the last minute" : fmt::format("the last {} minutes", minutes);
+}
+
 constexpr std::uint64_t lookups_to_judge = 100;
 constexpr double hit_rate_target = 0.8;
 // As the alert KMSHighAPIUsage.
@@ -98,8 +103,7 @@ void find_low_hit_rate(const DoctorFacts& facts, Findings& out) {
   if (low.empty()) return;
   auto& it = out.emplace_back(
       finding("cache-hit-rate-low", Severity::warning, "The cache hit rate is below 80 %"));
-  it.evidence = fmt::format("{}, in the last {} minutes", fmt::join(low, "; "),
-                            std::chrono::ceil<std::chrono::minutes>(facts.usage->window).count());
+  it.evidence = fmt::format("{}, in {}", fmt::join(low, "; "), span_of(*facts.usage));
   suggest(facts, it);
 }
 
@@ -110,8 +114,7 @@ void find_high_cost(const DoctorFacts& facts, Findings& out) {
   const auto hits = usage.signing.hits + usage.encryption.hits;
   auto& it = out.emplace_back(finding("high-cost", Severity::warning,
                                       "More than 1000 keys an hour come from the provider"));
-  it.evidence = fmt::format("{} misses in the last {} minutes, hit rate {:.0f} %", misses,
-                            std::chrono::ceil<std::chrono::minutes>(usage.window).count(),
+  it.evidence = fmt::format("{} misses in {}, hit rate {:.0f} %", misses, span_of(usage),
                             rate_of(hits, misses) * 100);
   const auto* remedies = facts.provider ? facts.provider->remedies : nullptr;
   if (const auto prices = remedies ? remedies->prices() : std::nullopt) {
@@ -128,19 +131,18 @@ void find_high_cost(const DoctorFacts& facts, Findings& out) {
 void find_refused_contexts(const DoctorFacts& facts, Findings& out) {
   const auto& usage = *facts.usage;
   if (usage.refused_ciphertexts == 0 && usage.refused_wrappings == 0) return;
-  const auto minutes = std::chrono::ceil<std::chrono::minutes>(usage.window).count();
+  const auto span = span_of(usage);
   const bool own_keys = usage.refused_wrappings > 0;
   auto& it = out.emplace_back(finding(
       "context-mismatch", own_keys ? Severity::critical : Severity::warning,
       own_keys ? "The provider refused to open keys of the store" : "Ciphertexts were refused"));
   it.evidence =
-      own_keys
-          ? fmt::format("{} times in the last {} minutes: {} or the ciphertext was altered",
-                        usage.refused_wrappings, minutes, context_mismatch_message)
-          : fmt::format(
-                "{} of {} texts in the last {} minutes: {} or the ciphertext was "
-                "altered",
-                usage.refused_ciphertexts, usage.decryptions, minutes, context_mismatch_message);
+      own_keys ? fmt::format("{} times in {}: {} or the ciphertext was altered",
+                             usage.refused_wrappings, span, context_mismatch_message)
+               : fmt::format(
+                     "{} of {} texts in {}: {} or the ciphertext was "
+                     "altered",
+                     usage.refused_ciphertexts, usage.decryptions, span, context_mismatch_message);
   it.cause = own_keys ? "Rows of the store were exchanged or altered: each is bound to its tenant "
                         "and key type"
                       : "A caller decrypts with another context than it encrypted with: a name or "

@@ -13,7 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds between_refreshes{30};
+constexpr seconds between_refreshes{10};
 // A store so large that reading its counts takes long is read less often.
 constexpr int rests_as_long = 100;
 
