@@ -1,11 +1,14 @@
 # Every command of the project; each is one script in tools/, which says what it does.
-.PHONY: build run test check check-terraform bench bench-peers torture clean
+.PHONY: build run package test check check-terraform bench bench-peers torture clean
 
 build:
 	@tools/build
 
 run:
 	@tools/run
+
+package:
+	@tools/package
 
 test:
 	@tools/test
