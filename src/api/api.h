@@ -19,6 +19,8 @@
 #include "betrace/kms/rotation.h"
 #include "betrace/kms/secret_bytes.h"
 
+#include "telemetry/trace.h"
+
 namespace betrace::kms {
 
 class Executor;
@@ -66,6 +68,7 @@ struct ApiParts {
   const Clock& clock;
   Executor& heavy;  // for bodies and batches too big for an I/O thread
   ApiSettings settings;
+  const Tracer& tracer = Tracer::off();
 };
 
 }  // namespace betrace::kms

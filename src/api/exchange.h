@@ -14,6 +14,7 @@
 #include "api/rate_limits.h"
 #include "api/route.h"
 #include "base/http.h"
+#include "telemetry/trace.h"
 
 namespace betrace::kms {
 
@@ -53,6 +54,7 @@ class ApiExchange {
   const Route& route_;
   Reply reply_;
   CallContext call_;
+  Span span_;
   std::optional<TenantId> tenant_;
   KeyId key_id_;
   std::string_view tenant_text_;                  // as it came in the path

@@ -78,4 +78,23 @@ TraceContext parse_traceparent(std::string_view text) {
   return trace;
 }
 
+TraceContext read_trace(const Request& request) {
+  constexpr std::size_t state_size_max = 512;
+  auto trace = parse_traceparent(request.header("traceparent"));
+  if (!trace.valid()) return trace;
+  for (const auto& [name, value] : request.headers) {
+    if (!std::ranges::equal(name, std::string_view("tracestate"), {},
+                            [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; })) {
+      continue;
+    }
+    if (!trace.state.empty() && !value.empty()) trace.state += ',';
+    trace.state += value;
+  }
+  const auto printable = [](char c) { return (c >= ' ' && c <= '~') || c == '\t'; };
+  if (trace.state.size() > state_size_max || !std::ranges::all_of(trace.state, printable)) {
+    trace.state.clear();
+  }
+  return trace;
+}
+
 }  // namespace betrace::kms

@@ -8,6 +8,8 @@
 
 #include "betrace/kms/call_context.h"
 
+#include "base/http.h"
+
 namespace betrace::kms {
 
 // Short enough to need no allocation; unique in this process, unguessed across processes.
@@ -26,5 +28,8 @@ bool is_sane_request_id(std::string_view text);
 
 // The header `traceparent` (W3C Trace Context, section 3.2); all zero when it is not one.
 TraceContext parse_traceparent(std::string_view text);
+// With `tracestate`, which may come in several headers (section 3.3); without it where it is not
+// one, or has more than 512 characters.
+TraceContext read_trace(const Request& request);
 
 }  // namespace betrace::kms

@@ -75,6 +75,15 @@ std::string_view name_of(Principal::Kind kind) {
   return kind == Principal::Kind::admin ? "admin" : "anonymous";
 }
 
+void end_span(Span& span, const ApiExchange& exchange, int status, std::string_view outcome) {
+  if (!span.recording()) return;
+  if (exchange.has_tenant()) span.set("tenant.id", exchange.tenant().str());
+  span.set("http.response.status_code", static_cast<std::int64_t>(status));
+  if (status >= 400) span.set("error.type", outcome);
+  if (status >= 500) span.fail(outcome);
+  span.end();
+}
+
 }  // namespace
 
 Router::Router(ApiParts parts)
@@ -131,8 +140,28 @@ void Router::identify(ApiExchange& exchange) {
   call.principal = {.kind = Principal::Kind::anonymous, .name = "anonymous"};
   call.deadline = request.received_at + exchange.route_.deadline;
   if (exchange.route_.extra == Extra::lease) call.deadline += parts_.settings.node_lease;
-  const auto trace = request.header("traceparent");
-  if (!trace.empty()) call.trace = parse_traceparent(trace);
+  if (!request.header("traceparent").empty()) call.trace = read_trace(request);
+  if (parts_.tracer.on()) begin_span(exchange);
+}
+
+// Names as OpenTelemetry's semantic conventions for HTTP servers have them. Health and metrics are
+// left out, as everywhere under Quarkus.
+void Router::begin_span(ApiExchange& exchange) const {
+  const auto& request = exchange.request();
+  const auto& route = exchange.route_;
+  if (route.permission == Permission::none && !route.verb.empty()) return;
+  auto& span = exchange.span_;
+  const std::string_view method = route.method == "OTHER" ? "_OTHER" : route.method;
+  const bool matched = !route.verb.empty();
+  span = parts_.tracer.start_server(
+      matched ? fmt::format("{} {}", method, route.pattern) : std::string(method),
+      exchange.call_.trace);
+  exchange.call_.trace = span.context();
+  if (!span.recording()) return;
+  span.set("http.request.method", method);
+  if (matched) span.set("http.route", route.pattern);
+  span.set("url.path", matched ? request.path : "/");
+  span.set("url.scheme", std::string_view(request.tls ? "https" : "http"));
 }
 
 Status Router::admit(ApiExchange& exchange, const RouteTable::Match& match) {
@@ -237,6 +266,7 @@ void Router::finish(ExchangePtr exchange, Response response, std::string_view ou
   const std::chrono::duration<double> taken =
       parts_.clock.steady_now() - exchange->request().received_at;
   observe(route, response.status, taken.count());
+  end_span(exchange->span_, *exchange, response.status, outcome);
   exchange->reply_.send(std::move(response));
 }
 

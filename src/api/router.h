@@ -55,6 +55,7 @@ class Router final : public HttpApplication {
   Status take_from_limit(ApiExchange& exchange);
   Status record(const ApiExchange& exchange, int status, std::string_view outcome) const;
   void identify(ApiExchange& exchange);
+  void begin_span(ApiExchange& exchange) const;
   void observe(const Route& route, int status, double seconds);
   prometheus::Histogram& histogram(const Route& route, int status);
 

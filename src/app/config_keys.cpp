@@ -393,8 +393,31 @@ constexpr ConfigKey keys[] = {
     {.name = "quarkus.otel.exporter.otlp.endpoint",
      .type = url,
      .environment = "OTEL_EXPORTER_OTLP_ENDPOINT",
-     .available = false,
-     .description = "OTLP/HTTP collector for the service's own traces"},
+     .description = "OTLP/HTTP collector for the service's own traces, without `/v1/traces`; "
+                    "unset: none are recorded"},
+    {.name = "quarkus.otel.exporter.otlp.headers",
+     .type = secret,
+     .environment = "OTEL_EXPORTER_OTLP_HEADERS",
+     .description = "Headers for the collector: `name=value,name=value`, percent-encoded"},
+    {.name = "quarkus.otel.traces.sampler",
+     .type = choice,
+     .default_value = "parentbased_always_on",
+     .choices = "always_on, always_off, traceidratio, parentbased_always_on, "
+                "parentbased_always_off, parentbased_traceidratio",
+     .environment = "OTEL_TRACES_SAMPLER",
+     .description = "Which traces are recorded"},
+    {.name = "quarkus.otel.traces.sampler.arg",
+     .type = fraction,
+     .default_value = "1",
+     .environment = "OTEL_TRACES_SAMPLER_ARG",
+     .description = "The ratio of traceidratio"},
+    {.name = "quarkus.otel.service.name",
+     .default_value = "betrace-kms",
+     .environment = "OTEL_SERVICE_NAME",
+     .description = "`service.name` of the traces"},
+    {.name = "quarkus.otel.resource.attributes",
+     .environment = "OTEL_RESOURCE_ATTRIBUTES",
+     .description = "Further attributes of the resource: `name=value,name=value`, percent-encoded"},
 };
 
 }  // namespace

@@ -13,7 +13,8 @@ enum class ConfigType : std::uint8_t {
   name,  // letters, digits, '-', '_'; read in lower case
   secret,
   integer,
-  ratio,  // above 0, at most 1
+  ratio,     // above 0, at most 1
+  fraction,  // from 0 to 1
   flag,
   choice,  // read in lower case
   log_level,

@@ -160,6 +160,10 @@ std::optional<std::string> refuse_value(const ConfigKey& key, std::string& value
       const auto number = parse_number<double>(value);
       return unless(number && *number > 0 && *number <= 1, "a number above 0 and at most 1");
     }
+    case ConfigType::fraction: {
+      const auto number = parse_number<double>(value);
+      return unless(number && *number >= 0 && *number <= 1, "a number from 0 to 1");
+    }
     case ConfigType::flag:
       return unless(is_flag(value), "true or false");
     case ConfigType::choice:

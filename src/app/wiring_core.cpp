@@ -9,6 +9,7 @@
 #include "app/wiring_doctor.h"
 #include "app/wiring_parts.h"
 #include "app/wiring_provider.h"
+#include "app/wiring_traces.h"
 #include "base/try.h"
 #include "net/curl_client.h"
 #include "providers/catalog.h"
@@ -102,8 +103,9 @@ ProviderPair guard(Core::Parts& parts, const Config& config, Provider& provider,
     parts.breakers.push_back(std::make_unique<CircuitBreaker>(
         full_name, breaker_options(config), system_clock(),
         breaker_listener(parts.metrics->breaker_state(full_name))));
-    parts.guarded.push_back(std::make_unique<GuardedProvider>(
-        provider, *parts.breakers.back(), retry_options(config), system_clock(), *parts.metrics));
+    parts.guarded.push_back(std::make_unique<GuardedProvider>(provider, *parts.breakers.back(),
+                                                              retry_options(config), system_clock(),
+                                                              *parts.metrics, parts.traces()));
     return parts.guarded.back().get();
   };
   return {.signing = made("kms-signing-key"), .encryption = made("kms-encryption-key")};
@@ -192,6 +194,7 @@ Status make_providers(Core::Parts& parts, const Config& config) {
     if (local_rows) open_local_rows(parts, config);
   }
   parts.metrics = std::make_unique<Metrics>(parts.provider->name());
+  TRY(make_tracer(parts, config));
   const auto current = guard(parts, config, *parts.provider, "");
   // No provider is ever called for a public key; its breaker is there for those who watch it.
   parts.breakers.push_back(std::make_unique<CircuitBreaker>(
@@ -278,7 +281,8 @@ Status make_service(Core::Parts& parts, const Config& config) {
                                                        .store_threads = *parts.store_threads,
                                                        .provider_threads = *parts.provider_threads,
                                                        .clock = system_clock(),
-                                                       .metrics = *parts.metrics},
+                                                       .metrics = *parts.metrics,
+                                                       .tracer = parts.traces()},
                                        key_service_options(config));
   TRY(make_life_of_keys(parts, config));
   parts.metrics->set_cache_report([keys = parts.keys.get()] { return keys->cache_report(); });

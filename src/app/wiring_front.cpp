@@ -99,7 +99,8 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
                                         .audit = parts->audit,
                                         .clock = system_clock(),
                                         .heavy = *service.heavy_threads,
-                                        .settings = api_settings(config, std::move(access))});
+                                        .settings = api_settings(config, std::move(access)),
+                                        .tracer = service.traces()});
   parts->server = TRY(HttpServer::start(std::move(options), *parts->router));
   if (const auto port = parts->server->port(); port != 0) {
     parts->addresses.push_back(address("http", host, port));

@@ -27,6 +27,8 @@
 #include "core/service_monitor.h"
 #include "core/witness.h"
 #include "telemetry/metrics.h"
+#include "telemetry/span_exporter.h"
+#include "telemetry/trace.h"
 
 namespace betrace::kms {
 
@@ -36,6 +38,10 @@ struct Core::Parts {
   std::unique_ptr<Provider> provider;
   std::vector<std::unique_ptr<Provider>> further;  // open what others wrapped, and make no keys
   std::unique_ptr<Metrics> metrics;
+  std::unique_ptr<HttpClient> traces_http;
+  std::unique_ptr<SpanExporter> exporter;
+  std::unique_ptr<Tracer> tracer;  // none: traces are off
+  const Tracer& traces() const { return tracer ? *tracer : Tracer::off(); }
   std::vector<std::unique_ptr<CircuitBreaker>> breakers;
   std::vector<std::unique_ptr<GuardedProvider>> guarded;
   std::unique_ptr<KeyOpener> opener;

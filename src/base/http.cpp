@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/encoding.h"
+
 namespace betrace::kms {
 namespace {
 
@@ -25,6 +27,11 @@ std::string_view Request::header(std::string_view name) const {
     if (same_name(header_name, name)) return value;
   }
   return {};
+}
+
+std::string traceparent(const TraceContext& trace) {
+  return "00-" + hex_encode(trace.trace_id) + "-" + hex_encode(trace.span_id) +
+         (trace.sampled ? "-01" : "-00");
 }
 
 Reply::~Reply() {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "betrace/kms/call_context.h"
 #include "betrace/kms/error.h"
 #include "betrace/kms/result.h"
 #include "betrace/kms/secret_bytes.h"
@@ -39,6 +40,9 @@ struct HttpCall {
   std::size_t answer_bytes_max = 1 << 20;
   std::string ca_file;  // PEM; empty: the system's
   std::string unix_socket;
+  // Handed on in `traceparent` and `tracestate`, unless the call is signed for AWS: libcurl signs
+  // every header, and a proxy that sets its own span would break the signature.
+  TraceContext trace = {};
 };
 
 // How long each phase took, cumulated from the start of the call.
@@ -53,6 +57,9 @@ struct HttpAnswer {
   HttpPhases phases;
   std::string_view header(std::string_view lower_case_name) const;  // empty when absent
 };
+
+// The header of that name (W3C Trace Context, section 3.2); `trace` is valid.
+std::string traceparent(const TraceContext& trace);
 
 class HttpClient {
  public:

@@ -71,12 +71,33 @@ CircuitBreaker::Outcome breaker_outcome(ErrorCode code) {
 }
 
 GuardedProvider::GuardedProvider(Provider& inner, CircuitBreaker& breaker, RetryOptions options,
-                                 const Clock& clock, Metrics& metrics)
-    : inner_(inner), breaker_(breaker), options_(options), clock_(clock), metrics_(metrics) {}
+                                 const Clock& clock, Metrics& metrics, const Tracer& tracer)
+    : inner_(inner),
+      breaker_(breaker),
+      options_(options),
+      clock_(clock),
+      metrics_(metrics),
+      tracer_(tracer) {}
+
+// Its context is the service's own, tenant and key type, never the caller's.
+Span GuardedProvider::begin_span(std::string_view operation, const CallContext& call,
+                                 const EncryptionContext& context) const {
+  if (!tracer_.on()) return {};
+  auto span = tracer_.start("kms." + std::string(operation),
+                            inner_.remote() ? SpanKind::client : SpanKind::internal, call.trace);
+  span.set("kms.provider", inner_.name());
+  for (const auto& [field, attribute] :
+       {std::pair("tenantId", "tenant.id"), std::pair("keyType", "key.type")}) {
+    if (const auto found = context.find(field); found != context.end()) {
+      span.set(attribute, found->second);
+    }
+  }
+  return span;
+}
 
 template <class T, class Attempt>
 Result<T> GuardedProvider::attempt_once(std::string_view operation, const CallContext& call,
-                                        Attempt& attempt) {
+                                        const EncryptionContext& context, Attempt& attempt) {
   const auto ticket = breaker_.admit();
   if (!ticket) {
     metrics_.errors(operation, ErrorCode::circuit_open).Increment();
@@ -86,10 +107,14 @@ Result<T> GuardedProvider::attempt_once(std::string_view operation, const CallCo
     error.retry_after = breaker_.remaining();
     return std::unexpected(std::move(error));
   }
+  auto span = begin_span(operation, call, context);
   const auto begun = clock_.steady_now();
   Result<T> result = [&] {
     try {
-      return attempt(call);
+      if (!span.recording()) return attempt(call);
+      CallContext traced = call;
+      traced.trace = span.context();
+      return attempt(traced);
     } catch (...) {
       // A probe that is never given back would keep a half-open breaker waiting for ever.
       breaker_.record(*ticket, CircuitBreaker::Outcome::neutral);
@@ -99,6 +124,8 @@ Result<T> GuardedProvider::attempt_once(std::string_view operation, const CallCo
   const auto took = clock_.steady_now() - begun;
   metrics_.operation_seconds(inner_.name(), operation)
       .Observe(std::chrono::duration<double>(took).count());
+  if (!result) span.fail(result.error().message);
+  span.end();
   if (result) {
     breaker_.record(*ticket, CircuitBreaker::Outcome::success);
     return result;
@@ -120,7 +147,7 @@ std::chrono::milliseconds GuardedProvider::pause_before_retry(const Error& error
 
 template <class T, class Attempt>
 Result<T> GuardedProvider::guarded(std::string_view operation, const CallContext& call,
-                                   Attempt attempt) {
+                                   const EncryptionContext& context, Attempt attempt) {
   CallContext budgeted = call;
   budgeted.deadline = std::min(call.deadline, clock_.steady_now() + options_.timeout);
   if (clock_.steady_now() >= budgeted.deadline) {
@@ -131,7 +158,7 @@ Result<T> GuardedProvider::guarded(std::string_view operation, const CallContext
                     std::string(inner_.name()) + "' was asked");
   }
   for (int retry = 0;; ++retry) {
-    Result<T> result = attempt_once<T>(operation, budgeted, attempt);
+    Result<T> result = attempt_once<T>(operation, budgeted, context, attempt);
     if (result || !is_retryable(result.error().code) || retry == options_.max_retries ||
         call.cancelled.stop_requested()) {
       return result;
@@ -144,7 +171,7 @@ Result<T> GuardedProvider::guarded(std::string_view operation, const CallContext
 
 Result<DataKey> GuardedProvider::generate_data_key(const CallContext& call,
                                                    const EncryptionContext& context) {
-  return guarded<DataKey>("generate_data_key", call, [&](const CallContext& attempt) {
+  return guarded<DataKey>("generate_data_key", call, context, [&](const CallContext& attempt) {
     return inner_.generate_data_key(attempt, context);
   });
 }
@@ -152,20 +179,20 @@ Result<DataKey> GuardedProvider::generate_data_key(const CallContext& call,
 Result<Wrapping> GuardedProvider::encrypt(const CallContext& call,
                                           std::span<const std::uint8_t> plaintext,
                                           const EncryptionContext& context) {
-  return guarded<Wrapping>("encrypt", call, [&](const CallContext& attempt) {
+  return guarded<Wrapping>("encrypt", call, context, [&](const CallContext& attempt) {
     return inner_.encrypt(attempt, plaintext, context);
   });
 }
 
 Result<SecretBytes> GuardedProvider::decrypt(const CallContext& call, const Wrapping& wrapping,
                                              const EncryptionContext& context) {
-  return guarded<SecretBytes>("decrypt", call, [&](const CallContext& attempt) {
+  return guarded<SecretBytes>("decrypt", call, context, [&](const CallContext& attempt) {
     return inner_.decrypt(attempt, wrapping, context);
   });
 }
 
 Result<MasterKeyInfo> GuardedProvider::describe_key(const CallContext& call) {
-  return guarded<MasterKeyInfo>("describe_key", call, [&](const CallContext& attempt) {
+  return guarded<MasterKeyInfo>("describe_key", call, {}, [&](const CallContext& attempt) {
     return inner_.describe_key(attempt);
   });
 }

@@ -1,5 +1,6 @@
 // A provider made safe to lean on: every attempt passes the circuit breaker and the deadline,
-// transient failures are tried again within the budget, and each attempt is timed and counted.
+// transient failures are tried again within the budget, and each attempt is timed, counted and a
+// span.
 // Retry is outside the breaker, so every attempt counts once. A call whose deadline is over before
 // it begins is kms_timeout, asks nobody and counts nothing. Thread-safe; blocks while it waits.
 #pragma once
@@ -12,6 +13,7 @@
 
 #include "core/circuit_breaker.h"
 #include "telemetry/metrics.h"
+#include "telemetry/trace.h"
 
 namespace betrace::kms {
 
@@ -27,7 +29,7 @@ class GuardedProvider final : public Provider {
  public:
   // All of them must outlive this.
   GuardedProvider(Provider& inner, CircuitBreaker& breaker, RetryOptions options,
-                  const Clock& clock, Metrics& metrics);
+                  const Clock& clock, Metrics& metrics, const Tracer& tracer = Tracer::off());
 
   std::string_view name() const override { return inner_.name(); }
   std::string description() const override { return inner_.description(); }
@@ -42,9 +44,13 @@ class GuardedProvider final : public Provider {
 
  private:
   template <class T, class Attempt>
-  Result<T> guarded(std::string_view operation, const CallContext& call, Attempt attempt);
+  Result<T> guarded(std::string_view operation, const CallContext& call,
+                    const EncryptionContext& context, Attempt attempt);
   template <class T, class Attempt>
-  Result<T> attempt_once(std::string_view operation, const CallContext& call, Attempt& attempt);
+  Result<T> attempt_once(std::string_view operation, const CallContext& call,
+                         const EncryptionContext& context, Attempt& attempt);
+  Span begin_span(std::string_view operation, const CallContext& call,
+                  const EncryptionContext& context) const;
   std::chrono::milliseconds pause_before_retry(const Error& error, int retry) const;
 
   Provider& inner_;
@@ -52,6 +58,7 @@ class GuardedProvider final : public Provider {
   const RetryOptions options_;
   const Clock& clock_;
   Metrics& metrics_;
+  const Tracer& tracer_;
 };
 
 // Whether the contract tries again after it: throttling, time-outs, 5xx, connection errors.

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/try.h"
+#include "core/retrieval_span.h"
 
 namespace betrace::kms {
 namespace {
@@ -109,7 +110,7 @@ void KeyServiceImpl::sign(CallContext call, const TenantId& tenant,
                           std::span<const ByteView> payloads,
                           Done<std::vector<Result<Signature>>> done) {
   const auto begun = evictions_.load();
-  if (const auto key = private_keys_.find(tenant)) {
+  if (const auto key = find_cached(private_keys_, call, tenant)) {
     auto results = sign_all(*key, key.stale, payloads);
     if (outcome_since(begun) == Outcome::good) {
       count_signatures(parts_.metrics, results, key.stale);
@@ -122,18 +123,20 @@ void KeyServiceImpl::sign(CallContext call, const TenantId& tenant,
 
 void KeyServiceImpl::sign_with_cached_key(std::shared_ptr<Signing> job) {
   const auto begun = evictions_.load();
-  private_keys_.load(job->call, job->tenant, 0, [this, job, begun](Result<FoundSigningKey> key) {
-    if (!key) return job->done(std::unexpected(std::move(key).error()));
-    auto results = sign_all(**key, key->stale, job->payloads);
-    const auto outcome = outcome_since(begun);
-    if (outcome == Outcome::overtaken && --job->attempts_left > 0) return sign_with_cached_key(job);
-    if (outcome == Outcome::cut_off) return job->done(cut_off());
-    if (outcome == Outcome::overtaken) {
-      return job->done(fail(ErrorCode::overloaded, "keys change faster than they can be used"));
-    }
-    count_signatures(parts_.metrics, results, key->stale);
-    job->done(std::move(results));
-  });
+  load_cached(
+      private_keys_, job->call, job->tenant, 0, [this, job, begun](Result<FoundSigningKey> key) {
+        if (!key) return job->done(std::unexpected(std::move(key).error()));
+        auto results = sign_all(**key, key->stale, job->payloads);
+        const auto outcome = outcome_since(begun);
+        if (outcome == Outcome::overtaken && --job->attempts_left > 0)
+          return sign_with_cached_key(job);
+        if (outcome == Outcome::cut_off) return job->done(cut_off());
+        if (outcome == Outcome::overtaken) {
+          return job->done(fail(ErrorCode::overloaded, "keys change faster than they can be used"));
+        }
+        count_signatures(parts_.metrics, results, key->stale);
+        job->done(std::move(results));
+      });
 }
 
 void KeyServiceImpl::verify(CallContext call, const TenantId& tenant,
@@ -150,15 +153,15 @@ void KeyServiceImpl::verify(CallContext call, const TenantId& tenant,
     }
     return results;
   };
-  if (const auto keys = public_keys_.find(tenant)) {
+  if (const auto keys = find_cached(public_keys_, call, tenant)) {
     done(use(*keys));
     return;
   }
-  public_keys_.load(call, tenant, 0,
-                    [use, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
-                      if (!keys) return done(std::unexpected(std::move(keys).error()));
-                      done(use(**keys));
-                    });
+  load_cached(public_keys_, call, tenant, 0,
+              [use, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
+                if (!keys) return done(std::unexpected(std::move(keys).error()));
+                done(use(**keys));
+              });
 }
 
 }  // namespace betrace::kms

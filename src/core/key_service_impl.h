@@ -27,6 +27,7 @@
 #include "core/nonce_budget.h"
 #include "core/service_key.h"
 #include "telemetry/metrics.h"
+#include "telemetry/trace.h"
 
 namespace betrace::kms {
 
@@ -38,6 +39,7 @@ struct KeyServiceParts {
   Executor& provider_threads;
   const Clock& clock;
   Metrics& metrics;
+  const Tracer& tracer = Tracer::off();
 };
 
 struct KeyServiceOptions {
@@ -126,6 +128,14 @@ class KeyServiceImpl final : public KeyService {
   using FoundPublicKeys = KeyCache<PublicKeySet>::Found;
   struct Signing;
   struct Decryption;
+
+  // KeyCache::find() and load(), with a span of each retrieval where traces are recorded.
+  template <class Value>
+  KeyCache<Value>::Found find_cached(KeyCache<Value>& cache, const CallContext& call,
+                                     const TenantId& tenant, std::uint32_t version = 0);
+  template <class Value>
+  void load_cached(KeyCache<Value>& cache, const CallContext& call, const TenantId& tenant,
+                   std::uint32_t version, Done<typename KeyCache<Value>::Found> done);
 
   void load_signing_key(const CallContext& call, const CacheKey& key, Done<SigningKeyPointer> done);
   void load_encryption_key(const CallContext& call, const CacheKey& key,

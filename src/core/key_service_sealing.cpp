@@ -5,6 +5,7 @@
 #include "base/encoding.h"
 #include "base/try.h"
 #include "core/key_service_impl.h"
+#include "core/retrieval_span.h"
 #include "core/run_on.h"
 #include "core/sealing.h"
 #include "telemetry/log.h"
@@ -62,11 +63,11 @@ void KeyServiceImpl::with_encryption_key(const CallContext& call, const TenantId
     });
     if (!posted) (*shared)(fail(ErrorCode::overloaded, "too much work waits for the store"));
   };
-  encryption_keys_.load(call, tenant, 0,
-                        [pay, done = std::move(done)](Result<FoundEncryptionKey> key) mutable {
-                          if (!key) return done(std::unexpected(std::move(key).error()));
-                          pay(*std::move(key), std::move(done));
-                        });
+  load_cached(encryption_keys_, call, tenant, 0,
+              [pay, done = std::move(done)](Result<FoundEncryptionKey> key) mutable {
+                if (!key) return done(std::unexpected(std::move(key).error()));
+                pay(*std::move(key), std::move(done));
+              });
 }
 
 void KeyServiceImpl::encrypt(CallContext call, const TenantId& tenant,
@@ -78,7 +79,8 @@ void KeyServiceImpl::encrypt(CallContext call, const TenantId& tenant,
   const auto uses = plaintexts.size();
   parts_.metrics.encryptions.Increment(static_cast<double>(uses));
   const auto begun = evictions_.load();
-  if (const auto key = encryption_keys_.find(tenant); key && key->budget->take(uses)) {
+  if (const auto key = find_cached(encryption_keys_, call, tenant);
+      key && key->budget->take(uses)) {
     auto sealed = seal_all(*key, tenant, context, plaintexts);
     if (outcome_since(begun) == Outcome::good) return done(std::move(sealed));
   }
@@ -101,7 +103,7 @@ void KeyServiceImpl::data_key(CallContext call, const TenantId& tenant,
   };
   parts_.metrics.encryptions.Increment();
   const auto begun = evictions_.load();
-  if (const auto key = encryption_keys_.find(tenant); key && key->budget->take(1)) {
+  if (const auto key = find_cached(encryption_keys_, call, tenant); key && key->budget->take(1)) {
     auto made = use(*key);
     if (outcome_since(begun) == Outcome::good) return done(std::move(made));
   }
@@ -161,24 +163,24 @@ void KeyServiceImpl::decrypt(CallContext call, const TenantId& tenant,
 void KeyServiceImpl::decrypt_next(std::shared_ptr<Decryption> job) {
   while (const auto version = job->missing()) {
     // Most ciphertexts are of the active version, which is cached under 0.
-    auto key = encryption_keys_.find(job->tenant);
-    if (!key || key->version != *version) key = encryption_keys_.find(job->tenant, *version);
+    auto key = find_cached(encryption_keys_, job->call, job->tenant);
+    if (!key || key->version != *version)
+      key = find_cached(encryption_keys_, job->call, job->tenant, *version);
     if (key) {
       job->keys.emplace_back(*version, std::move(key.value));
       continue;
     }
-    encryption_keys_.load(job->call, job->tenant, *version,
-                          [this, job, version = *version](Result<FoundEncryptionKey> loaded) {
-                            if (loaded) {
-                              job->keys.emplace_back(version, std::move(loaded->value));
-                            } else if (is_of_one_item(loaded.error().code)) {
-                              job->keys.emplace_back(version,
-                                                     std::unexpected(std::move(loaded).error()));
-                            } else {
-                              return job->done(std::unexpected(std::move(loaded).error()));
-                            }
-                            decrypt_next(job);
-                          });
+    load_cached(encryption_keys_, job->call, job->tenant, *version,
+                [this, job, version = *version](Result<FoundEncryptionKey> loaded) {
+                  if (loaded) {
+                    job->keys.emplace_back(version, std::move(loaded->value));
+                  } else if (is_of_one_item(loaded.error().code)) {
+                    job->keys.emplace_back(version, std::unexpected(std::move(loaded).error()));
+                  } else {
+                    return job->done(std::unexpected(std::move(loaded).error()));
+                  }
+                  decrypt_next(job);
+                });
     return;
   }
   std::vector<Result<WipedBytes>> results;

@@ -5,6 +5,7 @@
 #include "base/try.h"
 #include "core/envelope.h"
 #include "core/key_service_impl.h"
+#include "core/retrieval_span.h"
 #include "core/run_on.h"
 #include "core/succession.h"
 #include "telemetry/log.h"
@@ -202,22 +203,23 @@ void KeyServiceImpl::rotate_spent_key(const TenantId& tenant) {
 
 void KeyServiceImpl::public_keys(CallContext call, const TenantId& tenant,
                                  Done<std::vector<PublicKey>> done) {
-  if (const auto keys = public_keys_.find(tenant)) return done(published(*keys, tenant));
-  public_keys_.load(call, tenant, 0,
-                    [tenant, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
-                      if (!keys) return done(std::unexpected(std::move(keys).error()));
-                      done(published(**keys, tenant));
-                    });
+  if (const auto keys = find_cached(public_keys_, call, tenant))
+    return done(published(*keys, tenant));
+  load_cached(public_keys_, call, tenant, 0,
+              [tenant, done = std::move(done)](Result<FoundPublicKeys> keys) mutable {
+                if (!keys) return done(std::unexpected(std::move(keys).error()));
+                done(published(**keys, tenant));
+              });
 }
 
 void KeyServiceImpl::retrieve_signing_key(CallContext call, const TenantId& tenant,
                                           Done<bool> done) {
-  if (private_keys_.find(tenant)) return done(true);
-  private_keys_.load(call, tenant, 0,
-                     [done = std::move(done)](Result<FoundSigningKey> key) mutable {
-                       if (!key) return done(std::unexpected(std::move(key).error()));
-                       done(false);
-                     });
+  if (find_cached(private_keys_, call, tenant)) return done(true);
+  load_cached(private_keys_, call, tenant, 0,
+              [done = std::move(done)](Result<FoundSigningKey> key) mutable {
+                if (!key) return done(std::unexpected(std::move(key).error()));
+                done(false);
+              });
 }
 
 }  // namespace betrace::kms

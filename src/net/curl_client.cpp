@@ -264,6 +264,10 @@ void set_headers(CURL* handle, const HttpCall& call, HeaderList& list) {
   if (call.aws && !call.aws->session_token.empty()) {
     list.add("X-Amz-Security-Token", call.aws->session_token);
   }
+  if (!call.aws && call.trace.valid()) {
+    list.add("traceparent", traceparent(call.trace));
+    if (!call.trace.state.empty()) list.add("tracestate", call.trace.state);
+  }
   // libcurl would claim a form.
   if (!has_content_type && !call.body.empty()) {
     list.add("Content-Type", "application/octet-stream");

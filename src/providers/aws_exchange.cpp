@@ -38,6 +38,7 @@ Result<HttpAnswer> send_to_aws(HttpClient& http, const Clock& clock, const CallC
   out.headers = request.headers;
   out.body = request.body;
   out.answer_bytes_max = answer_bytes_max;
+  out.trace = call.trace;
   out.aws = AwsSigning{.region = std::string(request.region),
                        .service = std::string(request.service),
                        .access_key_id = credentials.access_key_id,

@@ -43,6 +43,8 @@ constexpr MetricDescription catalogue[] = {
     {"kms_stale_signatures_total", counter, "",
      "Payloads signed with a key past its time to live, because the provider was down."},
     {"kms_tenants_rotated_total", counter, "", "Tenants whose keys were rotated."},
+    {"kms_trace_spans_dropped_total", counter, "",
+     "Trace spans that were recorded and not exported."},
     {"kms_verifications_total", counter, "result", "Signatures that callers asked to verify."},
     {"process_cpu_seconds_total", counter, "", "Total user and system CPU time spent in seconds."},
     {"process_max_fds", gauge, "", "Maximum number of open file descriptors."},

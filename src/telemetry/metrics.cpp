@@ -115,6 +115,7 @@ struct Metrics::State {
   Counters encryptions = family<Counters>("kms_encryptions_total");
   Counters verifications = family<Counters>("kms_verifications_total");
   Counters decryptions = family<Counters>("kms_decryptions_total");
+  Counters trace_spans_dropped = family<Counters>("kms_trace_spans_dropped_total");
   Histograms operation_seconds = family<Histograms>("kms_operation_seconds");
   Counters errors = family<Counters>("kms_errors_total");
   Gauges breaker_state = family<Gauges>("circuit_breaker_state");
@@ -169,7 +170,8 @@ Metrics::Metrics(std::string_view provider)
       verifications_valid(state_->verifications.Add({{"result", "valid"}})),
       verifications_invalid(state_->verifications.Add({{"result", "invalid"}})),
       decryptions_success(state_->decryptions.Add({{"result", "success"}})),
-      decryptions_failure(state_->decryptions.Add({{"result", "failure"}})) {
+      decryptions_failure(state_->decryptions.Add({{"result", "failure"}})),
+      trace_spans_dropped(state_->trace_spans_dropped.Add({})) {
   for (const char* operation : operations) {
     operation_seconds(provider, operation);
     for (const ErrorCode error : provider_errors) errors(operation, error);

@@ -49,6 +49,7 @@ class Metrics {
   prometheus::Counter& verifications_invalid;
   prometheus::Counter& decryptions_success;
   prometheus::Counter& decryptions_failure;
+  prometheus::Counter& trace_spans_dropped;
 
   // kms_operation_seconds{provider,operation}; operations generate_data_key, encrypt, decrypt,
   // describe_key.

@@ -22,6 +22,9 @@ struct TraceContext {
   std::array<std::uint8_t, 16> trace_id{};
   std::array<std::uint8_t, 8> span_id{};
   bool sampled = false;
+  std::string state;  // the header `tracestate`, handed on as it came
+
+  bool valid() const { return trace_id != std::array<std::uint8_t, 16>{}; }
 };
 
 struct CallContext {

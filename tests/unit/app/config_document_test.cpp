@@ -54,6 +54,8 @@ std::string accepted(const ConfigKey& key) {
       return std::to_string(key.min) + " to " + std::to_string(key.max);
     case ConfigType::ratio:
       return "above 0, at most 1";
+    case ConfigType::fraction:
+      return "0 to 1";
     case ConfigType::flag:
       return "true, false";
     case ConfigType::choice:
