@@ -51,8 +51,8 @@ Result<ResourceAttributes> resource_of(const Config& config) {
     std::erase_if(resource, [&](const auto& each) { return each.first == name; });
     resource.emplace_back(name, std::move(value));
   };
-  const bool named = std::ranges::any_of(
-      resource, [](const auto& each) { return each.first == "service.name"; });
+  const bool named =
+      std::ranges::any_of(resource, [](const auto& each) { return each.first == "service.name"; });
   if (!named || config.is_set("quarkus.otel.service.name")) {
     set("service.name", config.text("quarkus.otel.service.name"));
   }
@@ -83,8 +83,8 @@ Status make_tracer(Core::Parts& parts, const Config& config) {
             config.text("quarkus.otel.traces.sampler"));
   // A client of its own: doctor looks at what the provider's has seen.
   parts.traces_http = make_http_client();
-  parts.exporter = std::make_unique<SpanExporter>(std::move(options), *parts.traces_http,
-                                                  system_clock(), parts.metrics->trace_spans_dropped);
+  parts.exporter = std::make_unique<SpanExporter>(
+      std::move(options), *parts.traces_http, system_clock(), parts.metrics->trace_spans_dropped);
   parts.tracer = std::make_unique<Tracer>(system_clock(), sampler, *parts.exporter);
   return {};
 }

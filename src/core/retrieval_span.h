@@ -1,5 +1,5 @@
-// The spans of key retrieval, hits and misses: what KeyServiceImpl::find_cached() and load_cached() do
-// around the caches.
+// The spans of key retrieval, hits and misses: what KeyServiceImpl::find_cached() and load_cached()
+// do around the caches.
 #pragma once
 
 #include <utility>
@@ -33,7 +33,7 @@ Span retrieval_span(const Tracer& tracer, const CallContext& call, const TenantI
 
 template <class Value>
 auto KeyServiceImpl::find_cached(KeyCache<Value>& cache, const CallContext& call,
-                              const TenantId& tenant, std::uint32_t version)
+                                 const TenantId& tenant, std::uint32_t version)
     -> KeyCache<Value>::Found {
   if (!parts_.tracer.on()) return cache.find(tenant, version);
   auto span = retrieval_span<Value>(parts_.tracer, call, tenant);
@@ -45,8 +45,8 @@ auto KeyServiceImpl::find_cached(KeyCache<Value>& cache, const CallContext& call
 
 template <class Value>
 void KeyServiceImpl::load_cached(KeyCache<Value>& cache, const CallContext& call,
-                              const TenantId& tenant, std::uint32_t version,
-                              Done<typename KeyCache<Value>::Found> done) {
+                                 const TenantId& tenant, std::uint32_t version,
+                                 Done<typename KeyCache<Value>::Found> done) {
   using Found = KeyCache<Value>::Found;
   if (!parts_.tracer.on()) return cache.load(call, tenant, version, std::move(done));
   auto span = retrieval_span<Value>(parts_.tracer, call, tenant);

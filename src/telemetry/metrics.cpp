@@ -137,7 +137,7 @@ std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
       &rotation_failures, &tenants_rotated, &rotation_duration,   &signatures,
       &stale_signatures,  &encryptions,     &verifications,       &decryptions,
       &operation_seconds, &errors,          &breaker_state,       &provider_up,
-      &http_requests,     &build_info};
+      &http_requests,     &build_info,      &trace_spans_dropped};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }

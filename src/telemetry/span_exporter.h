@@ -2,8 +2,8 @@
 // not fit into the queue, or was refused, or could not be sent in time, is dropped and counted: a
 // collector that is down never holds up a request. Thread-safe.
 //
-// Retries after OTLP's specification, section "OTLP/HTTP Response": 429, 502, 503, 504 and no answer
-// are tried again, exponentially later or as Retry-After says; anything else is final.
+// Retries after OTLP's specification, section "OTLP/HTTP Response": 429, 502, 503, 504 and no
+// answer are tried again, exponentially later or as Retry-After says; anything else is final.
 #pragma once
 
 #include <chrono>

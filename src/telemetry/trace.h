@@ -1,7 +1,7 @@
 // Spans of the service's own work, after OpenTelemetry's trace API: a Tracer starts them under a
 // TraceContext, a Span collects what is to be told, and a SpanSink takes the finished ones. Off, or
-// not sampled, a Span holds nothing and costs no allocation. A Tracer is thread-safe, a Span is not.
-// Never hand a secret, payload or caller's context to a Span.
+// not sampled, a Span holds nothing and costs no allocation. A Tracer is thread-safe, a Span is
+// not. Never hand a secret, payload or caller's context to a Span.
 #pragma once
 
 #include <array>
@@ -31,8 +31,8 @@ struct SpanData {
   std::string name;
   SpanKind kind = SpanKind::internal;
   TraceContext context;
-  std::array<std::uint8_t, 8> parent_id{};  // all zero: none
-  std::int64_t begun_ns = 0, ended_ns = 0;  // since 1970
+  std::array<std::uint8_t, 8> parent_id{};                         // all zero: none
+  std::int64_t begun_ns = 0, ended_ns = 0;                         // since 1970
   std::vector<std::pair<std::string_view, SpanValue>> attributes;  // names of static lifetime
   bool failed = false;
   std::string message;  // of a failed one

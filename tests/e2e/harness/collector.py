@@ -45,6 +45,7 @@ class Collector(Server):
     def __init__(self, folder):
         super().__init__(folder)
         self.file = self.folder / "traces.json"
+        self.forgotten = 0
 
     def arguments(self):
         program = shutil.which("otelcol", path=str(ROOT / "build/bin"))
@@ -57,10 +58,18 @@ class Collector(Server):
     def is_ready(self):
         return requests.post(f"{self.url}/v1/traces", json={}, timeout=2).status_code == 200
 
+    def received(self):
+        """What it has written, in whole lines; it writes while we read."""
+        written = self.file.read_text() if self.file.exists() else ""
+        return written[self.forgotten:written.rfind("\n") + 1]
+
+    def forget(self):
+        self.forgotten += len(self.received())
+
     def spans(self):
-        """All so far: OTLP's JSON, with `attributes` and `resource` as dictionaries."""
+        """All since: OTLP's JSON, with `attributes` and `resource` as dictionaries."""
         found = []
-        for line in self.file.read_text().splitlines() if self.file.exists() else []:
+        for line in self.received().splitlines():
             for of_resource in json.loads(line)["resourceSpans"]:
                 resource = attributes_of(of_resource["resource"])
                 for of_scope in of_resource["scopeSpans"]:

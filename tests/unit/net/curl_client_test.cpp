@@ -49,6 +49,28 @@ TEST(CurlClient, SendsMethodHeadersAndBody) {
   }
 }
 
+TEST(CurlClient, HandsTheTraceOnUnlessTheCallIsSignedForAws) {
+  Running running;
+  auto call = call_to(running.port(), "/");
+  call.trace = {.sampled = true, .state = "vendor=value"};
+  call.trace.trace_id.fill(0xab);
+  call.trace.span_id.fill(0xcd);
+  const auto client = make_http_client();
+  const auto sent = client->send(call);
+  ASSERT_TRUE(sent) << sent.error().message;
+  EXPECT_NE(std::string_view(sent->body)
+                .find("traceparent=00-abababababababababababababababab-cdcdcdcdcdcdcdcd-01\n"
+                      "tracestate=vendor=value\n"),
+            std::string_view::npos);
+  call.aws = AwsSigning{.region = "us-east-1",
+                        .service = "kms",
+                        .access_key_id = "id",
+                        .secret_access_key = "secret"};
+  const auto signed_one = client->send(call);
+  ASSERT_TRUE(signed_one) << signed_one.error().message;
+  EXPECT_EQ(std::string_view(signed_one->body).find("traceparent"), std::string_view::npos);
+}
+
 TEST(CurlClient, HandsBackStatusHeadersAndPhases) {
   ScriptedServer server({.answer = "HTTP/1.1 100 Continue\r\nX-Interim: 1\r\n\r\n"
                                    "HTTP/1.1 503 Slow Down\r\nRetry-After:  7 \r\n"
