@@ -160,7 +160,7 @@ void Router::begin_span(ApiExchange& exchange) const {
   if (!span.recording()) return;
   span.set("http.request.method", method);
   if (matched) span.set("http.route", route.pattern);
-  span.set("url.path", matched ? request.path : "/");
+  if (matched) span.set("url.path", request.path);  // another may be anything, secrets included
   span.set("url.scheme", std::string_view(request.tls ? "https" : "http"));
 }
 

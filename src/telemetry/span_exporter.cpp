@@ -103,6 +103,7 @@ void SpanExporter::deliver(const Batch& batch, const std::stop_token& stop) {
     }
     if (call.timeout <= milliseconds(0)) return drop(batch.size(), "the service is ending");
     const auto attempt = send(call);
+    say_failing(attempt.outcome != Outcome::sent, attempt.reason);
     if (attempt.outcome == Outcome::sent) return;
     const auto wait = std::max(pause, attempt.pause);
     if (attempt.outcome == Outcome::refused || stop.stop_requested() ||
@@ -127,6 +128,17 @@ void SpanExporter::drop(std::size_t spans, const std::string& reason) {
   dropped_.Increment(static_cast<double>(spans));
   untold_ += spans;
   say_dropped(reason);
+}
+
+// On change, so that a wrong address is known at once and an outage fills no log.
+void SpanExporter::say_failing(bool failing, const std::string& reason) {
+  if (failing == std::exchange(failing_, failing)) return;
+  auto& log = logger(log_category::kms);
+  if (failing) {
+    log.warn("Traces cannot be exported: {}", reason);
+  } else {
+    log.info("Traces are exported again");
+  }
 }
 
 void SpanExporter::say_dropped(const std::string& reason) {

@@ -59,6 +59,7 @@ class SpanExporter final : public SpanSink {
   Attempt send(const HttpCall& call) const;
   void drop(std::size_t spans, const std::string& reason);
   void say_dropped(const std::string& reason);
+  void say_failing(bool failing, const std::string& reason);
 
   const SpanExporterOptions options_;
   HttpClient& http_;
@@ -69,7 +70,8 @@ class SpanExporter final : public SpanSink {
   std::deque<std::unique_ptr<SpanData>> queue_;
   std::size_t overflowed_ = 0;  // since the thread looked last
   std::chrono::steady_clock::time_point end_by_ = std::chrono::steady_clock::time_point::max();
-  // Of the thread alone: drops that the log has not told.
+  // Of the thread alone: whether the last call failed, and drops that the log has not told.
+  bool failing_ = false;
   std::size_t untold_ = 0;
   std::chrono::steady_clock::time_point next_line_ = std::chrono::steady_clock::time_point::min();
   std::jthread thread_;  // last: it uses the others

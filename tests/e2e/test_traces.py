@@ -1,9 +1,12 @@
 """Traces as a real OpenTelemetry Collector receives them, from callers with OpenTelemetry's own SDK."""
 
+import base64
+
 import pytest
 from opentelemetry import propagate
 from opentelemetry.sdk.trace import TracerProvider
 
+from harness.aws import aws_environment
 from harness.collector import Collector
 from harness.waiting import until
 
@@ -23,6 +26,8 @@ def collector_process(tmp_path_factory):
 
 @pytest.fixture
 def collector(collector_process):
+    if not collector_process.running:  # left so by a test that failed
+        collector_process.start()
     collector_process.forget()
     return collector_process
 
@@ -31,7 +36,6 @@ def collector(collector_process):
 def traced(aws_daemon, collector):
     """A maker of daemons that export to the collector."""
     def make(properties=None, environment=None, **options):
-        from harness.aws import aws_environment
         return aws_daemon(
             {"quarkus.otel.exporter.otlp.endpoint": collector.url} | (properties or {}),
             environment=aws_environment() | (environment or {}), **options)
@@ -176,18 +180,21 @@ def test_the_service_outlives_its_collector_and_goes_on_when_it_is_back(traced, 
     assert daemon.metric(DROPPED) > 0
     assert len(daemon.log_lines("trace spans were not exported")) <= 2
     assert daemon.ok("GET", "/q/health")["status"] == "UP"
+    assert len(daemon.log_lines("Traces cannot be exported: connecting to ")) == 1
     collector.start()
     until(lambda: collector.named("POST /api/tenants/{id}/sign"), 60, "spans after the return")
+    until(lambda: daemon.log_lines("Traces are exported again"), 10, "the log to say so")
 
 
 def test_no_secret_is_in_any_span(traced, collector):
     daemon = traced({"betrace.admin.token": ADMIN_TOKEN},
                     environment={"OTEL_EXPORTER_OTLP_HEADERS": f"x-token={COLLECTOR_TOKEN}"})
     header = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    call = lambda verb, body: daemon.post(  # noqa: E731
-        f"/api/tenants/acme/{verb}", json=body, token=ADMIN_TOKEN)
+
+    def call(verb, body):
+        return daemon.post(f"/api/tenants/acme/{verb}", json=body, token=ADMIN_TOKEN)
+
     assert daemon.call("PUT", "/api/tenants/acme", token=ADMIN_TOKEN).status_code == 201
-    import base64
     text = base64.b64encode(PAYLOAD).decode()
     call("sign", {"payload": text})
     sealed = call("encrypt", {"plaintext": text, "context": {"canary": "canary-context"}}).json()

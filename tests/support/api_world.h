@@ -16,6 +16,7 @@
 #include "base/executor.h"
 #include "support/api_fakes.h"
 #include "support/fake_clock.h"
+#include "support/kept_spans.h"
 #include "support/lifecycle_fakes.h"
 #include "telemetry/metrics.h"
 
@@ -80,6 +81,8 @@ struct ApiWorld {
   RecordingAudit audit;
   FakeClock clock;
   CountingExecutor heavy;
+  KeptSpans spans;
+  Tracer tracer{clock, *Sampler::parse("parentbased_always_off", 1), spans};
   std::unique_ptr<Router> router;
 
   explicit ApiWorld(ApiSettings settings = {}) { rebuild(std::move(settings)); }
@@ -99,7 +102,8 @@ struct ApiWorld {
                                                .audit = audit,
                                                .clock = clock,
                                                .heavy = heavy,
-                                               .settings = std::move(settings)});
+                                               .settings = std::move(settings),
+                                               .tracer = tracer});
   }
 
   std::shared_ptr<FakeConnection> begin(FakeConnection::Sent sent) {

@@ -49,8 +49,47 @@ TEST(Router, HandsTheCallOnWithWhoUntilWhenAndUnderWhichTrace) {
   EXPECT_EQ(call.principal.name, "admin");
   EXPECT_EQ(call.deadline, world.clock.steady_now() + 30s);
   EXPECT_EQ(hex_encode(call.trace.trace_id), "0af7651916cd43dd8448eb211c80319c");
-  EXPECT_EQ(hex_encode(call.trace.span_id), "b7ad6b7169203331");
   EXPECT_TRUE(call.trace.sampled);
+  ASSERT_EQ(world.spans.spans.size(), 1U);
+  const auto& server = *world.spans.spans[0];
+  EXPECT_EQ(server.name, "POST /api/tenants/{id}/sign");
+  EXPECT_EQ(server.kind, SpanKind::server);
+  EXPECT_EQ(hex_encode(server.parent_id), "b7ad6b7169203331");
+  EXPECT_EQ(call.trace.span_id, server.context.span_id);
+  EXPECT_TRUE(has(server, "http.response.status_code", std::int64_t{200}));
+}
+
+TEST(Router, ItsSpansTellNothingOfAPathThatNoRouteMatches) {
+  ApiWorld world;
+  const Headers sampled = {
+      {"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}};
+  world.call("GET", "/none/a-secret?token=another", "", sampled);
+  world.call("GET", "/q/health/live", "", sampled);
+  ASSERT_EQ(world.spans.spans.size(), 1U);
+  const auto& span = *world.spans.spans[0];
+  EXPECT_EQ(span.name, "GET");
+  EXPECT_TRUE(has(span, "http.response.status_code", std::int64_t{404}));
+  EXPECT_TRUE(has(span, "error.type", std::string("not_found")));
+  EXPECT_FALSE(span.failed);
+  for (const auto& [name, value] : span.attributes) {
+    const auto* text = std::get_if<std::string>(&value);
+    EXPECT_TRUE(text == nullptr || text->find("secret") == std::string::npos) << name;
+  }
+}
+
+TEST(Tracestate, IsJoinedFromItsHeadersAndLeftOutWhereItIsNotOne) {
+  ApiWorld world;
+  world.keys.add_tenant("acme");
+  const std::string parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const auto state_of = [&](Headers headers) {
+    world.call("POST", "/api/tenants/acme/sign", hello, std::move(headers));
+    return world.keys.last_call.trace.state;
+  };
+  EXPECT_EQ(state_of({{"traceparent", parent}, {"tracestate", "a=1"}, {"TraceState", "b=2"}}),
+            "a=1,b=2");
+  EXPECT_EQ(state_of({{"traceparent", "00-bad"}, {"tracestate", "a=1"}}), "");
+  EXPECT_EQ(state_of({{"traceparent", parent}, {"tracestate", "a=\x01"}}), "");
+  EXPECT_EQ(state_of({{"traceparent", parent}, {"tracestate", std::string(513, 'a')}}), "");
 }
 
 TEST(Traceparent, IsReadStrictly) {

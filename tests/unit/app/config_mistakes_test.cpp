@@ -170,14 +170,10 @@ TEST_F(ConfigWarning, AKeyWithoutEffectIsSaid) {
   write("betrace.otlp.forward-endpoint=http://localhost:1\nbetrace.kms.second-provider=vault\n");
   overrides_["betrace.kms.second.aws.kms.region"] = "eu-west-1";
   overrides_["betrace.kms.second.vault.transit.mount"] = "keys";
-  environment_["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://localhost:4318";
-  EXPECT_EQ(
-      warnings(load()),
-      (Lines{"betrace.kms.second.vault.transit.mount (-D) has no effect in this release yet",
-             "betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
-             "release yet",
-             "quarkus.otel.exporter.otlp.endpoint (environment OTEL_EXPORTER_OTLP_ENDPOINT) has no "
-             "effect in this release yet"}));
+  EXPECT_EQ(warnings(load()),
+            (Lines{"betrace.kms.second.vault.transit.mount (-D) has no effect in this release yet",
+                   "betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
+                   "release yet"}));
 }
 
 TEST_F(ConfigWarning, VariablesOfOtherToolsAreNotHeldAgainstAnybody) {

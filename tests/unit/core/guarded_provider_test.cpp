@@ -6,6 +6,7 @@
 
 #include "support/fake_clock.h"
 #include "support/fake_provider.h"
+#include "support/kept_spans.h"
 
 namespace betrace::kms {
 namespace {
@@ -30,6 +31,30 @@ TEST_F(GuardedProviderTest, TriesATransientFailureFourTimesInAll) {
   EXPECT_EQ(inner.generated(), 4);
   EXPECT_GE(clock.slept(), milliseconds(150));
   EXPECT_LE(clock.slept(), milliseconds(450));
+}
+
+TEST_F(GuardedProviderTest, EachAttemptIsASpanUnderTheCallersAndARefusalOfTheBreakerIsNone) {
+  KeptSpans sink;
+  const Tracer tracer(clock, *Sampler::parse("parentbased_always_off", 1), sink);
+  GuardedProvider traced(inner, breaker, {}, clock, metrics, tracer);
+  auto sampled = call;
+  sampled.trace.trace_id[0] = sampled.trace.span_id[0] = 1;
+  sampled.trace.sampled = true;
+  inner.fail_next(ErrorCode::kms_timeout);
+  ASSERT_TRUE(traced.generate_data_key(sampled, context));
+  ASSERT_EQ(sink.spans.size(), 2U);
+  EXPECT_TRUE(sink.spans[0]->failed);
+  EXPECT_FALSE(sink.spans[1]->failed);
+  for (const auto& span : sink.spans) {
+    EXPECT_EQ(span->name, "kms.generate_data_key");
+    EXPECT_EQ(span->parent_id, sampled.trace.span_id);
+    EXPECT_TRUE(has(*span, "key.type", std::string("signing")));
+  }
+  inner.fail_always(ErrorCode::kms_unavailable);
+  while (breaker.state() == BreakerState::closed) (void)traced.generate_data_key(sampled, context);
+  const auto before = sink.spans.size();
+  (void)traced.generate_data_key(sampled, context);
+  EXPECT_EQ(sink.spans.size(), before);
 }
 
 TEST_F(GuardedProviderTest, SucceedsWhenARetryDoes) {

@@ -51,7 +51,7 @@ TEST(CurlClient, SendsMethodHeadersAndBody) {
 
 TEST(CurlClient, HandsTheTraceOnUnlessTheCallIsSignedForAws) {
   Running running;
-  auto call = call_to(running.port(), "/");
+  auto call = call_to(running.port(), "/describe");
   call.trace = {.sampled = true, .state = "vendor=value"};
   call.trace.trace_id.fill(0xab);
   call.trace.span_id.fill(0xcd);

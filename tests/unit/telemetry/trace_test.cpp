@@ -3,15 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "support/fake_clock.h"
+#include "support/kept_spans.h"
 #include "telemetry/otlp.h"
 
 namespace betrace::kms {
 namespace {
-
-struct Collected final : SpanSink {
-  void take(std::unique_ptr<SpanData> span) override { spans.push_back(std::move(span)); }
-  std::vector<std::unique_ptr<SpanData>> spans;
-};
 
 TraceContext caller(bool sampled, std::uint8_t high_byte = 0x80) {
   TraceContext trace{.sampled = sampled};
@@ -25,7 +21,7 @@ Sampler sampler(std::string_view name, double ratio = 1) { return *Sampler::pars
 
 struct TracerTest : testing::Test {
   FakeClock clock;
-  Collected sink;
+  KeptSpans sink;
   Tracer tracer{clock, sampler("parentbased_always_on"), sink};
 };
 
@@ -135,7 +131,8 @@ TEST_F(TracerTest, ADroppedSpanNeverWas) {
 
 TEST_F(TracerTest, BytesThatAreNotTextDoNotReachTheCollector) {
   auto span = tracer.start("x", SpanKind::internal, {});
-  span.set("tenant.id", std::string_view("a\xff" "b"));
+  span.set("tenant.id", std::string_view("a\xff"
+                                         "b"));
   span.end();
   const auto bytes = encode_traces({{"service.name", "s"}}, sink.spans);
   EXPECT_EQ(bytes.find('\xff' + std::string("b")), std::string::npos);
