@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "app/config_values.h"
 #include "base/encoding.h"
 #include "base/try.h"
 #include "net/curl_client.h"
@@ -78,8 +79,10 @@ Status make_tracer(Core::Parts& parts, const Config& config) {
       TRY(parse_pairs("quarkus.otel.exporter.otlp.headers", as_text(headers.expose())));
   while (url.ends_with('/')) url.pop_back();
   options.url = url + "/v1/traces";
+  // An address may hold a password.
   logger(log_category::kms)
-      .info("Exporting traces to {} (sampler {})", options.url,
+      .info("Exporting traces to {} (sampler {})",
+            shown_value(*find_config_key("quarkus.otel.exporter.otlp.endpoint"), options.url),
             config.text("quarkus.otel.traces.sampler"));
   // A client of its own: doctor looks at what the provider's has seen.
   parts.traces_http = make_http_client();

@@ -120,7 +120,7 @@ SpanExporter::Attempt SpanExporter::send(const HttpCall& call) const {
   if (!answer) return {.outcome = Outcome::again, .reason = answer.error().message};
   if (answer->status >= 200 && answer->status < 300) return {};
   return {.outcome = is_retryable_status(answer->status) ? Outcome::again : Outcome::refused,
-          .reason = fmt::format("{} answered HTTP {}", options_.url, answer->status),
+          .reason = fmt::format("the collector answered HTTP {}", answer->status),
           .pause = retry_after(*answer)};
 }
 

@@ -187,7 +187,9 @@ def test_the_service_outlives_its_collector_and_goes_on_when_it_is_back(traced, 
 
 
 def test_no_secret_is_in_any_span(traced, collector):
-    daemon = traced({"betrace.admin.token": ADMIN_TOKEN},
+    address = collector.url.replace("http://", f"http://user:{COLLECTOR_TOKEN}@")
+    daemon = traced({"betrace.admin.token": ADMIN_TOKEN,
+                     "quarkus.otel.exporter.otlp.endpoint": address},
                     environment={"OTEL_EXPORTER_OTLP_HEADERS": f"x-token={COLLECTOR_TOKEN}"})
     header = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
