@@ -17,19 +17,12 @@ DROPPED = "kms_trace_spans_dropped_total"
 SERVER, CLIENT, INTERNAL, FAILED = 2, 3, 1, 2
 
 
-@pytest.fixture(scope="module")
-def collector_process(tmp_path_factory):
-    server = Collector(tmp_path_factory.mktemp("collector")).start()
+@pytest.fixture
+def collector(tmp_path):
+    """One for each test: a daemon's last spans come after the test's end."""
+    server = Collector(tmp_path / "collector").start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def collector(collector_process):
-    if not collector_process.running:  # left so by a test that failed
-        collector_process.start()
-    collector_process.forget()
-    return collector_process
 
 
 @pytest.fixture

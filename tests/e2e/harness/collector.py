@@ -45,7 +45,6 @@ class Collector(Server):
     def __init__(self, folder):
         super().__init__(folder)
         self.file = self.folder / "traces.json"
-        self.forgotten = 0
 
     def arguments(self):
         program = shutil.which("otelcol", path=str(ROOT / "build/bin"))
@@ -61,13 +60,10 @@ class Collector(Server):
     def received(self):
         """What it has written, in whole lines; it writes while we read."""
         written = self.file.read_text() if self.file.exists() else ""
-        return written[self.forgotten:written.rfind("\n") + 1]
-
-    def forget(self):
-        self.forgotten += len(self.received())
+        return written[:written.rfind("\n") + 1]
 
     def spans(self):
-        """All since: OTLP's JSON, with `attributes` and `resource` as dictionaries."""
+        """All so far: OTLP's JSON, with `attributes` and `resource` as dictionaries."""
         found = []
         for line in self.received().splitlines():
             for of_resource in json.loads(line)["resourceSpans"]:
