@@ -38,7 +38,8 @@ struct HttpCall {
   std::optional<AwsSigning> aws;
   std::chrono::milliseconds timeout{5000};  // of the whole call
   std::size_t answer_bytes_max = 1 << 20;
-  std::string ca_file;  // PEM; empty: the system's
+  std::string ca_file;                         // PEM; empty: the system's
+  std::string client_certificate, client_key;  // PEM files; empty: none
   std::string unix_socket;
   // Handed on in `traceparent` and `tracestate`, unless the call is signed for AWS: libcurl signs
   // every header, and a proxy that sets its own span would break the signature.

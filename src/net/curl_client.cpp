@@ -227,6 +227,10 @@ void set_transport(CURL* handle, const HttpCall& call, const Target& target) {
   curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, 2L);
   if (!call.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, call.ca_file.c_str());
+  if (!call.client_certificate.empty()) {
+    curl_easy_setopt(handle, CURLOPT_SSLCERT, call.client_certificate.c_str());
+    curl_easy_setopt(handle, CURLOPT_SSLKEY, call.client_key.c_str());
+  }
   if (!call.unix_socket.empty()) {
     curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, call.unix_socket.c_str());
   }

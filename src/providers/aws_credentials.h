@@ -1,11 +1,8 @@
 // Where the AWS provider's credentials come from: an ordered list of sources, the first that has
-// some wins, and what it answered is kept until shortly before it expires or its origin changes.
-// A further source is a class of two methods and one line in make_aws_credentials().
+// some wins. A further source is a class of two methods and one line in make_aws_credentials().
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +13,7 @@
 #include "betrace/kms/secret_bytes.h"
 
 #include "providers/catalog.h"
+#include "providers/credential_cache.h"
 
 namespace betrace::kms {
 
@@ -49,36 +47,9 @@ class EnvironmentCredentials final : public CredentialSource {
   const EnvironmentVariables environment_;
 };
 
-// Thread-safe. One thread loads at a time; the others go on with what is still valid, else wait
-// for it until their deadline.
-class AwsCredentialCache {
- public:
-  using Pointer = std::shared_ptr<const AwsCredentials>;
-  // `clock` must outlive this.
-  AwsCredentialCache(std::vector<std::unique_ptr<CredentialSource>> sources, const Clock& clock);
-
-  // Errors: kms_access_denied when no source has any, naming where it looked; what a source
-  // answers; kms_timeout.
-  Result<Pointer> get(const CallContext& call);
-  // AWS refused these: the next get() loads anew.
-  void forget(const Pointer& refused);
-
- private:
-  bool is_valid(SystemTime now) const;
-  bool is_due(SystemTime now) const;
-  Result<Pointer> load(const CallContext& call);
-  Result<Pointer> load_here(const CallContext& call, std::unique_lock<std::mutex>& lock);
-
-  const std::vector<std::unique_ptr<CredentialSource>> sources_;
-  const Clock& clock_;
-  std::mutex mutex_;
-  std::condition_variable loaded_;
-  Pointer current_;
-  bool loading_ = false;
-  std::uint64_t loads_ = 0;
-  std::optional<Error> last_error_;
-  SystemTime retry_at_{};  // not before, after a load failed while the old ones were valid
-};
+using AwsCredentialCache = CredentialCache<AwsCredentials>;
+// The first of `sources` that has some.
+AwsCredentialCache::Origin first_of(std::vector<std::unique_ptr<CredentialSource>> sources);
 
 // Environment, then the shared files; of an instance whose profile is set, the profile alone.
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,

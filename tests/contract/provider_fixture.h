@@ -1,6 +1,6 @@
 // What the contract suite needs of a provider: an instance, its twin after a restart, one under
-// another master key, and, where calls leave the process, troubles by order. A new provider adds
-// its fixture to provider_fixtures().
+// another master key, and, where calls leave the process, troubles by order. A new provider has its
+// fixture in a file of its own and a row in provider_fixtures().
 #pragma once
 
 #include <functional>
@@ -10,6 +10,8 @@
 #include <string_view>
 
 #include "betrace/kms/provider.h"
+
+#include "providers/catalog.h"
 
 namespace betrace::kms {
 
@@ -38,7 +40,14 @@ class ProviderFixture {
   virtual bool cause(Mishap) { return false; }
 };
 
+// Of make_provider(), which must not fail.
+std::unique_ptr<Provider> made(std::string_view name, const ProviderEnvironment& environment);
+
 using FixtureFactory = std::function<std::unique_ptr<ProviderFixture>()>;
 const std::map<std::string, FixtureFactory>& provider_fixtures();
+
+// Each in a file of its own.
+std::unique_ptr<ProviderFixture> local_fixture();
+std::unique_ptr<ProviderFixture> aws_fixture();
 
 }  // namespace betrace::kms

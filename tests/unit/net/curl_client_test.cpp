@@ -271,5 +271,25 @@ TEST(CurlClient, TrustsTheGivenAuthorityOnly) {
   }
 }
 
+TEST(CurlClient, ShowsItsCertificateToAServerThatAsksForOne) {
+  const test::TestCertificates known("client-mutual");
+  Running running({.tls = TlsOptions{.port = 0,
+                                     .certificate_file = known.server,
+                                     .key_file = known.server_key,
+                                     .client_auth = ClientAuth::required,
+                                     .client_ca_file = known.ca}});
+  HttpCall call;
+  call.url = fmt::format("https://127.0.0.1:{}/describe", running.server->tls_port());
+  call.ca_file = known.ca;
+  const auto client = make_http_client();
+  call.client_certificate = known.client;
+  call.client_key = known.client_key;
+  const auto shown = client->send(call);
+  EXPECT_TRUE(shown) << shown.error().message;
+  // A connection on which it was shown must not serve a call without it.
+  call.client_certificate = call.client_key = "";
+  EXPECT_FALSE(client->send(call));
+}
+
 }  // namespace
 }  // namespace betrace::kms

@@ -69,7 +69,7 @@ class AwsCredentialCacheTest : public ::testing::Test {
 
   FakeClock clock_;
   ScriptedSource::State first_, second_;
-  AwsCredentialCache cache_{sources(first_, second_), clock_};
+  AwsCredentialCache cache_{first_of(sources(first_, second_)), clock_};
 };
 
 TEST_F(AwsCredentialCacheTest, TheFirstSourceThatHasSomeWins) {
@@ -128,10 +128,24 @@ TEST_F(AwsCredentialCacheTest, WhenARefreshFailsThoseStillValidServeOnWithAPause
   EXPECT_EQ(id(), "b");
 }
 
-TEST_F(AwsCredentialCacheTest, ThoseThatComeWithLessThanFiveMinutesAreNotLoadedForEveryCall) {
-  first_.set(lasting("a", minutes(2)));
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(id(), "a");
+TEST_F(AwsCredentialCacheTest, ThoseOfAShortLifeAreLoadedAnewInItsLastThird) {
+  first_.set(lasting("a", minutes(3)));
+  EXPECT_EQ(id(), "a");
+  first_.set(lasting("b", minutes(60)));
+  clock_.advance(minutes(2) - seconds(1));
+  EXPECT_EQ(id(), "a");
   EXPECT_EQ(first_.loads, 1);
+  clock_.advance(seconds(1));
+  EXPECT_EQ(id(), "b");
+}
+
+TEST_F(AwsCredentialCacheTest, ThoseThatComeWithoutALifeAreNotLoadedForEveryCall) {
+  first_.set(lasting("a", seconds(0)));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(id(), "a");
+  EXPECT_EQ(first_.loads, 5);
+  first_.set(lasting("b", std::chrono::milliseconds(2)));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(id(), "b");
+  EXPECT_EQ(first_.loads, 6);
 }
 
 TEST_F(AwsCredentialCacheTest, ForgottenOnesAreLoadedAnewAndOthersAreNotForgotten) {
