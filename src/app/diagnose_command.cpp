@@ -1,9 +1,11 @@
 #include "app/diagnose_command.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
 #include <ostream>
+#include <ranges>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -67,6 +69,15 @@ void add_bytes(const std::string& path, Redaction& out) {
   if (file.read(reinterpret_cast<char*>(bytes.expose_mutable().data()), 32)) out.add(bytes);
 }
 
+// Of `name=value,name=value`, each value by itself, as it goes over the wire.
+void add_header_values(const SecretBytes& list, Redaction& out) {
+  for (const auto item : std::views::split(as_text(list.expose()), ',')) {
+    const std::string_view pair(item);
+    const auto value = percent_decode(pair.substr(std::min(pair.find('=') + 1, pair.size())));
+    if (value) out.add(SecretBytes::copy_of(as_bytes(*value)));
+  }
+}
+
 Redaction known_secrets(const CommandLine& line, const World& world, const Result<Config>& config) {
   Redaction out;
   for (const char* name : environment_secrets) {
@@ -78,6 +89,7 @@ Redaction known_secrets(const CommandLine& line, const World& world, const Resul
   for (const auto& entry : config->entries()) {
     if (entry.value == "****") out.add(config->secret(entry.key));
   }
+  add_header_values(config->secret("quarkus.otel.exporter.otlp.headers"), out);
   const std::filesystem::path data(config->text("betrace.kms.data-dir"));
   add_file(data / admin_token_file_name, out);
   add_bytes(config->text("betrace.kms.local.master-key-file"), out);

@@ -1,6 +1,7 @@
 """The Grafana dashboard: in the form that Grafana reads, and every query of it evaluated by a real
 Prometheus that scrapes a daemon which has done and suffered all that is on it."""
 
+import copy
 import json
 import math
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from harness.process import ROOT
 from harness.prometheus import MONITORING, Prometheus, promtool, shortened
+from harness.servers import run
 from harness.waiting import until
 
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text())
@@ -37,6 +39,21 @@ def test_it_has_the_form_that_grafana_imports():
         references = [target["refId"] for target in panel["targets"]]
         assert references and len(set(references)) == len(references)
         assert all(target["datasource"] == SOURCE for target in panel["targets"])
+
+
+def judged(dashboard, tmp_path):
+    """What the types that Grafana generates from its schemas say of it."""
+    path = tmp_path / "dashboard.json"
+    path.write_text(json.dumps(dashboard))
+    done = run([ROOT / "build/bin/dashboard-check", path], timeout=60)
+    return done.stderr.strip() or ("sound" if done.returncode == 0 else "unsound")
+
+
+def test_grafanas_own_types_read_it(tmp_path):
+    assert judged(DASHBOARD, tmp_path) == "sound"
+    misspelt = copy.deepcopy(DASHBOARD)
+    next(panel for panel in misspelt["panels"] if panel["type"] == "stat")["options"]["colourMode"] = 1
+    assert "colourMode" in judged(misspelt, tmp_path)
 
 
 def test_its_panels_fill_24_columns_and_do_not_overlap():

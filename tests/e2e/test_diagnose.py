@@ -117,6 +117,7 @@ CANARIES = {
     "vault.token": "canary-vault-token-61aa", "vault.secret-id": "canary-vault-secret-id-72bb",
     "azure.keyvault.client-secret": "canary-azure-client-secret-83cc",
     "pkcs11.pin": "canary-pkcs11-pin-94dd", "betrace.admin.token": "canary-admin-token-a5ee",
+    "quarkus.otel.exporter.otlp.headers": "x-key=canary-otlp%20header-d8b1",
     "betrace.kms.second.vault.token": "canary-second-vault-token-b6ff",
 }
 
@@ -148,7 +149,8 @@ def test_no_secret_is_in_it_wherever_it_was_planted(daemons, fake_kms, tmp_path,
     daemon = daemons(properties, environment=environment)
     master = os.urandom(32)
     (daemon.data / "local-master.key").write_bytes(master)
-    secrets = [*CANARIES.values(), *list(environment.values())[1:3], master]
+    secrets = [*CANARIES.values(), "canary-otlp header-d8b1", *list(environment.values())[1:3],
+               master]
     # As a careless library, or a proxy before us, might have logged them.
     with open(daemon.log_path, "ab") as log:
         for secret in secrets:

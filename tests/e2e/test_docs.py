@@ -55,6 +55,7 @@ TABLE = {
     "deployment.md: The Debian package #3": CannotRun(SYSTEMD + "keys with -file: "
                                                       "test_config_cli.py and test_diagnose.py"),
     "diagnose.md: Diagnose": Runs(prints=("^Diagnostic bundle created: betrace-kms-diagnostic-",)),
+    "traces.md: Traces": Loads(),
     "logs.md: Levels": Runs(prints=('"level":"DEBUG"',)),
 
     "aws.md: Permissions": CannotRun("a policy: test_doctor.py and test_terraform_module.py apply "
