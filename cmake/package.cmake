@@ -11,7 +11,8 @@ package(FILES ${from}/application.properties /etc/betrace)
 package(FILES ${from}/betrace-kms.logrotate /etc/logrotate.d RENAME betrace-kms)
 package(FILES ${made}/betrace-kms.1.gz share/man/man1)
 package(FILES ${made}/changelog.gz share/doc/betrace-kms)
-package(FILES LICENSE share/doc/betrace-kms RENAME copyright)
+package(FILES ${made}/changelog.Debian.gz share/doc/betrace-kms)
+package(FILES ${from}/copyright share/doc/betrace-kms)
 package(FILES ${made}/completion.bash share/bash-completion/completions RENAME betrace-kms)
 package(FILES ${made}/completion.zsh share/zsh/vendor-completions RENAME _betrace-kms)
 package(FILES ${made}/completion.fish share/fish/vendor_completions.d RENAME betrace-kms.fish)
@@ -26,9 +27,11 @@ set(CPACK_PACKAGE_NAME betrace-kms)
 set(CPACK_PACKAGE_CONTACT "BeTrace KMS <kms@betrace.example>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "key management service for compliance evidence")
 set(CPACK_PACKAGE_DESCRIPTION
-  "Every tenant has a key that signs compliance evidence and a key that encrypts personal data, both
-wrapped by a master key in AWS KMS or, for development, in a local file. Daemon and command line.")
+  "Every tenant has a key that signs compliance evidence and a key that
+encrypts personal data, both wrapped by a master key that lives elsewhere:
+in AWS KMS or, for development, in a local file.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "passwd, tzdata, ca-certificates")

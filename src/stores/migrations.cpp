@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/try.h"
+#include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
@@ -73,6 +74,11 @@ Result<bool> has_newest_schema(SqliteDb& db) {
 Status migrate(SqliteDb& db, std::span<const Migration> steps) {
   const auto version = TRY(number(db, "PRAGMA user_version"));
   TRY(check_ours(db, version, steps.size()));
+  if (version > 0 && version < std::ssize(steps)) {
+    logger(log_category::kms)
+        .info("The store {} is brought from schema version {} to {}", db.path(), version,
+              steps.size());
+  }
   for (const auto& step : steps) {
     if (step.version > version) TRY(run_step(db, step));
   }

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from harness.daemon import b64, problem
+from harness.process import ROOT
 from harness.store import Store
 from harness.wire import at_once
 
@@ -166,6 +167,28 @@ def test_a_store_from_the_future_is_refused_and_left_alone(daemons):
     store.query(f"PRAGMA user_version = {now}")
     daemon.start()
     assert daemon.sign("acme", b"x")["version"] == 1
+
+
+def test_a_store_of_the_first_release_is_brought_up_to_date_and_the_log_says_so(daemons):
+    daemon = daemons()
+    steps = sorted((ROOT / "src/stores/migrations").glob("*.sql"))
+    daemon.stop()
+    store = Store(daemon)
+    ((application,),) = store.query("PRAGMA application_id")
+    for file in daemon.data.glob("betrace-kms.db*"):
+        file.unlink()
+    with sqlite3.connect(store.path) as old:
+        old.executescript(steps[0].read_text())
+        old.execute(f"PRAGMA application_id = {application}")
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+    daemon.start()
+    assert any(f"is brought from schema version 1 to {len(steps)}" in line
+               for line in daemon.log_lines(str(store.path)))
+    daemon.create("acme")
+    daemon.restart()
+    assert daemon.sign("acme", b"x")["version"] == 1
+    assert len(daemon.log_lines("is brought from schema version")) == 1
 
 
 def test_a_damaged_page_is_an_error_and_no_crash(daemons):

@@ -139,6 +139,29 @@ def test_the_unit_leaves_the_service_little_to_reach(machine, tmp_path):
     assert machine.unit["Service"]["StateDirectory"] == KEYS.removeprefix("var/lib/")
 
 
+def test_lintian_has_nothing_to_say(package):
+    sh("lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags",
+       "initial-upload-closes-no-bugs", package)
+
+
+def test_logrotate_moves_the_log_and_no_line_is_lost(daemons, tmp_path):
+    daemon = daemons()
+    daemon.create("before")
+    signal_unit = "systemctl kill --kill-who=main --signal=HUP betrace-kms.service"
+    rules = (ROOT / "packaging/betrace-kms.logrotate").read_text()
+    assert signal_unit in rules and rules.startswith("/var/log/betrace/backend.log {")
+    ours = tmp_path / "logrotate.conf"
+    ours.write_text(rules.replace("/var/log/betrace/backend.log", str(daemon.log_path))
+                    .replace(signal_unit, f"kill -HUP {daemon.process.pid}"))
+    sh("logrotate", "--force", "--state", tmp_path / "state", ours)
+    until(lambda: daemon.log_path.exists(), 10, "the new log")
+    daemon.create("after")
+    until(lambda: "tenant=after" in daemon.log(), 10, "the line in the new log")
+    moved = daemon.log_path.with_name(daemon.log_path.name + ".1").read_text()
+    assert "tenant=before" in moved and "tenant=before" not in daemon.log()
+    assert "tenant=after" not in moved
+
+
 def commands(machine):
     listed = machine.kms("--help").split("Subcommands:")[1].split("\n\n")[0]
     return set(re.findall(r"^  ([\w-]+) ", listed, re.MULTILINE))
