@@ -49,8 +49,17 @@ void write_migration(const MigrationState& state, JsonWriter& out) {
   out.key("status").string(status_of(run));
   out.key("run_id");
   any ? out.string(run.id) : out.null();
-  out.key("provider").string(run.provider);
-  out.key("master_key_id").string(run.master_key_id);
+  out.key("provider").string(run.target.provider);
+  out.key("master_key_id").string(run.target.master_key_id);
+  out.key("second");
+  if (run.second) {
+    out.begin_object();
+    out.key("provider").string(run.second->provider);
+    out.key("master_key_id").string(run.second->master_key_id);
+    out.end_object();
+  } else {
+    out.null();
+  }
   out.key("total").integer(number(run.total));
   out.key("moved").integer(number(run.moved));
   out.key("failed").integer(number(run.failed));

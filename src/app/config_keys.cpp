@@ -160,8 +160,8 @@ constexpr ConfigKey keys[] = {
                     "betrace.kms.previous."},
     {.name = "betrace.kms.second-provider",
      .type = name,
-     .description = "Another further provider whose keys are read; its settings under "
-                    "betrace.kms.second."},
+     .description = "Provider by which every key is wrapped as well, so that either opens it; its "
+                    "settings under betrace.kms.second."},
     {.name = "betrace.kms.strict-wrappings",
      .type = flag,
      .default_value = "false",

@@ -65,6 +65,13 @@ KeyServiceOptions key_service_options(const Config& config) {
           .nonces = {}};
 }
 
+// What is too slow for a request is too slow for its probe.
+MonitorOptions monitor_options(const Config& config) {
+  MonitorOptions options;
+  options.call_timeout = std::min(ms(config, "kms.timeout-ms"), options.call_timeout);
+  return options;
+}
+
 double gauge_value(BreakerState state) {
   switch (state) {
     case BreakerState::closed:
@@ -130,20 +137,19 @@ Result<std::unique_ptr<Provider>> open_provider(Core::Parts& parts, const Config
       name, provider_environment(config, *parts.http, variable, may_create_master_key, prefix));
 }
 
-// A further instance, read with the settings of its name under a prefix, whose rows are readable
-// and which makes no keys.
+// A further instance, read with the settings of its name under a prefix.
 Result<std::optional<ProviderPair>> open_further(Core::Parts& parts, const Config& config,
-                                                 const std::string& which) {
+                                                 const std::string& which,
+                                                 bool may_create_master_key = false) {
   const auto name = config.text("betrace.kms." + which + "-provider");
   if (name.empty()) return std::nullopt;
-  auto provider = open_provider(parts, config, name, false, "betrace.kms." + which + ".");
+  auto provider =
+      open_provider(parts, config, name, may_create_master_key, "betrace.kms." + which + ".");
   if (!provider) {
     provider.error().message =
         fmt::format("betrace.kms.{}-provider={}: {}", which, name, provider.error().message);
     return std::unexpected(std::move(provider).error());
   }
-  logger(log_category::kms)
-      .info("Reading keys of the {} provider: {}", which, (*provider)->description());
   parts.further.push_back(*std::move(provider));
   return guard(parts, config, *parts.further.back(), "@" + which);
 }
@@ -204,10 +210,17 @@ Status make_providers(Core::Parts& parts, const Config& config) {
   if (!parts.further.empty()) {
     others.push_back(guard(parts, config, *parts.further.back(), "@local"));
   }
-  for (const auto* which : {"previous", "second"}) {
-    if (const auto pair = TRY(open_further(parts, config, which))) others.push_back(*pair);
+  if (const auto previous = TRY(open_further(parts, config, "previous"))) {
+    log.info("Reading keys of the previous provider: {}", parts.further.back()->description());
+    others.push_back(*previous);
   }
-  parts.opener = std::make_unique<KeyOpener>(current, std::move(others));
+  const auto second = TRY(open_further(parts, config, "second", !local_rows));
+  if (second) {
+    parts.second = parts.further.back().get();
+    log.info("Wrapping every key twice, also by the second provider: {}",
+             parts.second->description());
+  }
+  parts.opener = std::make_unique<KeyOpener>(current, std::move(others), second);
   return check_wrappings(parts, config, wrappings);
 }
 
@@ -299,9 +312,17 @@ Status make_service(Core::Parts& parts, const Config& config) {
                                      .provider_threads = *parts.provider_threads,
                                      .clock = system_clock(),
                                      .metrics = *parts.metrics},
-                        // What is too slow for a request is too slow for its probe.
-                        MonitorOptions{.call_timeout = std::min(ms(config, "kms.timeout-ms"),
-                                                                MonitorOptions().call_timeout)});
+                        monitor_options(config));
+  if (parts.second != nullptr) {
+    parts.second_monitor.emplace(MonitorParts{.provider = *parts.second,
+                                              .breakers = {},
+                                              .keys = *parts.keys,
+                                              .provider_threads = *parts.provider_threads,
+                                              .clock = system_clock(),
+                                              .metrics = *parts.metrics,
+                                              .instance = "@second"},
+                                 monitor_options(config));
+  }
   parts.doctor = make_service_doctor(parts, config);
   parts.housekeeper.emplace(Housekeeper::Parts{.keys = *parts.keys,
                                                .membership = *parts.membership,
@@ -352,6 +373,7 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
 void Core::start(const Config& config) {
   auto* const keys = parts_->keys.get();
   parts_->monitor->start();
+  if (parts_->second_monitor) parts_->second_monitor->start();
   parts_->doctor->start();
   parts_->housekeeper->start();
   parts_->rotation->begin();
@@ -373,6 +395,7 @@ Core::~Core() {
   parts.rotation.reset();
   parts.migrator.reset();
   parts.housekeeper.reset();
+  parts.second_monitor.reset();
   parts.monitor.reset();
   if (parts.warming.joinable()) parts.warming.join();
   parts.provider_threads->stop();

@@ -36,7 +36,8 @@ struct Core::Parts {
   std::unique_ptr<KeyStore> store;
   std::unique_ptr<HttpObserver> http;
   std::unique_ptr<Provider> provider;
-  std::vector<std::unique_ptr<Provider>> further;  // open what others wrapped, and make no keys
+  std::vector<std::unique_ptr<Provider>> further;  // open what others wrapped
+  Provider* second = nullptr;                      // of them, the one that wraps every key as well
   std::unique_ptr<Metrics> metrics;
   std::unique_ptr<HttpClient> traces_http;
   std::unique_ptr<SpanExporter> exporter;
@@ -53,7 +54,7 @@ struct Core::Parts {
   std::unique_ptr<Lifecycle> lifecycle;
   std::unique_ptr<Rotation> rotation;
   std::unique_ptr<Migrator> migrator;
-  std::optional<ServiceMonitor> monitor;
+  std::optional<ServiceMonitor> monitor, second_monitor;
   std::unique_ptr<ServiceDoctor> doctor;
   std::optional<Housekeeper> housekeeper;
   std::jthread warming;

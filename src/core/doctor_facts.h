@@ -60,6 +60,7 @@ struct StoreFacts {
   std::optional<SystemTime> oldest_active_key;
   std::uint64_t tenants = 0, overdue_tenants = 0;
   std::vector<MigrationState::Holder> holders;
+  std::uint64_t not_wrapped_twice = 0;  // keys, where there is a second provider
 };
 
 struct HostFacts {
@@ -93,6 +94,7 @@ struct DoctorFacts {
   SystemTime now;
   ConfigFacts config;
   std::optional<ProviderFacts> provider;
+  std::optional<ProviderFacts> second;  // where one is configured
   std::vector<BreakerReport> breakers;
   std::optional<UsageFacts> usage;
   std::optional<StoreFacts> store;

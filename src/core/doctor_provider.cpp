@@ -200,8 +200,9 @@ std::string phases_text(const HttpPhases& phases) {
                      ms(connected, phases.first_byte));
 }
 
-void diagnose_provider(const DoctorFacts& facts, Findings& out) {
-  if (!facts.provider) return;
+namespace {
+
+void diagnose_one(const DoctorFacts& facts, Findings& out) {
   find_denied(facts, out);
   find_key_state(facts, out);
   find_outage(facts, out);
@@ -211,6 +212,21 @@ void diagnose_provider(const DoctorFacts& facts, Findings& out) {
   for (auto& [found, advice] : facts.provider->remedies->doubts()) {
     found.remedy = remedy_of(facts, advice);
     out.push_back(std::move(found));
+  }
+}
+
+}  // namespace
+
+void diagnose_provider(const DoctorFacts& facts, Findings& out) {
+  if (facts.provider) diagnose_one(facts, out);
+  if (!facts.second) return;
+  DoctorFacts of_the_second{.now = facts.now, .config = facts.config};
+  of_the_second.provider = facts.second;
+  Findings found;
+  diagnose_one(of_the_second, found);
+  for (auto& each : found) {
+    each.title += ", of the second provider";
+    out.push_back(std::move(each));
   }
 }
 

@@ -25,6 +25,7 @@ constexpr FindingKind kinds[] = {
   {"store-unavailable",     own},
   {"schema-version",        own},
   {"wrapped-elsewhere",     own},
+  {"wrapped-once",          own},
   {"breaker-open",          "Issue 10"},
   {"rotation-overdue",      "Issue 7"},
   {"context-mismatch",      "Issue 8"},

@@ -59,7 +59,30 @@ void find_rotation(const DoctorFacts& facts, Findings& out) {
   it.remedy = {set_command(config, "kms.rotation.enabled", "true"), restart_command};
 }
 
-// Keys under a master key other than the current one.
+// What the second provider wraps under; one that has not answered yet may be any of its name.
+bool is_by_second(const DoctorFacts& facts, const WrappingCount& count) {
+  if (!facts.second) return false;
+  const auto& probe = facts.second->probe;
+  return count.provider == probe.provider &&
+         (probe.wraps_under.empty() || count.master_key_id == probe.wraps_under);
+}
+
+void find_wrapped_once(const DoctorFacts& facts, Findings& out) {
+  if (!facts.store || facts.store->not_wrapped_twice == 0) return;
+  auto& it = out.emplace_back(finding(
+      "wrapped-once", Severity::warning,
+      fmt::format("{} keys are not wrapped by both master keys", facts.store->not_wrapped_twice)));
+  std::vector<std::string> held;
+  for (const auto& [count, readable] : facts.store->holders) {
+    held.push_back(
+        fmt::format("{} keys under {} {}", count.keys, count.provider, count.master_key_id));
+  }
+  it.evidence = fmt::format("{}", fmt::join(held, "; "));
+  it.cause = "They were made before the second provider was configured, and have not moved yet";
+  it.remedy = {"betrace-kms migrate --dry-run", "betrace-kms migrate"};
+}
+
+// Keys under a master key other than the current ones.
 void find_wrappings(const DoctorFacts& facts, Findings& out) {
   if (!facts.store || !facts.provider || facts.provider->probe.wraps_under.empty()) return;
   const auto& probe = facts.provider->probe;
@@ -69,6 +92,7 @@ void find_wrappings(const DoctorFacts& facts, Findings& out) {
   for (const auto& [count, readable] : facts.store->holders) {
     const bool same_provider = count.provider == probe.provider;
     if (same_provider && count.master_key_id == probe.wraps_under) continue;
+    if (is_by_second(facts, count)) continue;
     keys += count.keys;
     of_same_provider += same_provider ? count.keys : 0;
     lost |= !readable;
@@ -124,6 +148,7 @@ void diagnose_service(const DoctorFacts& facts, Findings& out) {
   find_store(facts, out);
   find_rotation(facts, out);
   find_wrappings(facts, out);
+  find_wrapped_once(facts, out);
   if (!facts.service_unreachable) return;
   auto& it = out.emplace_back(
       finding("service-unreachable", Severity::warning, "The service does not answer"));

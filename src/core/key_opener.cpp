@@ -14,16 +14,31 @@ std::string named(const KeyRecord& record) {
          record.tenant.str();
 }
 
+Status check_distinct(const MasterKey& one, const MasterKey& other) {
+  if (one != other) return {};
+  return fail(ErrorCode::invalid_argument,
+              "betrace.kms.second-provider leads to the same master key as betrace.kms.provider, " +
+                  one.master_key_id + "; another one is accepted");
+}
+
 }  // namespace
 
-KeyOpener::KeyOpener(ProviderPair current, std::vector<ProviderPair> others) : instances_{current} {
+KeyOpener::KeyOpener(ProviderPair current, std::vector<ProviderPair> others,
+                     std::optional<ProviderPair> second)
+    : instances_{current} {
+  if (second) {
+    instances_.push_back(*second);
+    wrapping_ = 2;
+  }
   std::ranges::move(others, std::back_inserter(instances_));
 }
 
-KeyOpener::KeyOpener(KeyOpener&& other) noexcept : instances_(std::move(other.instances_)) {}
+KeyOpener::KeyOpener(KeyOpener&& other) noexcept
+    : instances_(std::move(other.instances_)), wrapping_(other.wrapping_) {}
 
 KeyOpener& KeyOpener::operator=(KeyOpener&& other) noexcept {
   instances_ = std::move(other.instances_);
+  wrapping_ = other.wrapping_;
   openers_.clear();
   return *this;
 }
@@ -41,7 +56,7 @@ std::vector<std::size_t> KeyOpener::candidates(const Wrapping& wrapping) const {
   }
   if (all.size() < 2) return all;
   const std::lock_guard lock(mutex_);
-  const auto known = openers_.find({wrapping.provider, wrapping.master_key_id});
+  const auto known = openers_.find(wrapping.master_key());
   if (known != openers_.end()) {
     std::ranges::stable_partition(all, [&](std::size_t i) { return i == known->second; });
   }
@@ -67,7 +82,7 @@ Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& 
     if (secret) {
       if (tried.size() > 1) {
         const std::lock_guard lock(mutex_);
-        openers_[{wrapping.provider, wrapping.master_key_id}] = i;
+        openers_[wrapping.master_key()] = i;
       }
       return secret;
     }
@@ -76,37 +91,76 @@ Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& 
   return std::unexpected(*std::move(first));
 }
 
+// Of a key that is wrapped twice, by the instance first that is configured first; what the other
+// one says matters only when that one fails.
 Result<SecretBytes> KeyOpener::unwrap(const CallContext& call, const KeyRecord& record) {
+  struct Way {
+    const Wrapping* wrapping;
+    std::vector<std::size_t> tried;
+  };
+  std::vector<Way> ways;
   std::string wrapped_by;
-  std::optional<Error> last;
   for (const auto& wrapping : record.wrappings) {
-    const auto tried = candidates(wrapping);
-    if (tried.empty()) {
-      wrapped_by += (wrapped_by.empty() ? "" : ", ") + wrapping.provider;
-      continue;
-    }
-    auto secret = unwrap(call, record, wrapping, tried);
-    if (secret) return secret;
-    last = std::move(secret).error();
+    auto tried = candidates(wrapping);
+    if (!tried.empty()) ways.push_back({&wrapping, std::move(tried)});
+    wrapped_by += (wrapped_by.empty() ? "" : ", ") + wrapping.provider;
   }
-  if (last) return std::unexpected(*std::move(last));
+  std::ranges::stable_sort(ways, {}, [](const Way& way) { return way.tried.front(); });
+  std::optional<Error> first;
+  for (const auto& [wrapping, tried] : ways) {
+    auto secret = unwrap(call, record, *wrapping, tried);
+    if (secret) return secret;
+    if (!first) first = std::move(secret).error();
+  }
+  if (first) return std::unexpected(*std::move(first));
   if (wrapped_by.empty()) {
     return fail(ErrorCode::corrupt, named(record) + " has no wrapped form in the store");
   }
   return fail(ErrorCode::wrapped_elsewhere, named(record) + " is wrapped by '" + wrapped_by +
                                                 "', and the configured provider is '" +
-                                                std::string(current().signing->name()) + "'");
+                                                std::string(instances_.front().signing->name()) +
+                                                "'");
 }
 
-Result<Wrapping> KeyOpener::rewrap(const CallContext& call, const KeyRecord& record) {
+Result<Wrapping> KeyOpener::wrap(const CallContext& call, std::size_t instance,
+                                 const SecretBytes& secret, const EncryptionContext& context,
+                                 KeyType type) {
+  auto wrapped = instances_[instance].of(type).encrypt(call, secret.expose(), context);
+  if (!wrapped && instance > 0) {
+    wrapped.error().message = "by the second provider: " + wrapped.error().message;
+  }
+  return wrapped;
+}
+
+Result<std::vector<MasterKey>> KeyOpener::targets(const CallContext& call) {
+  const auto context = key_context(TenantId::service(), KeyType::encryption);
+  const auto sample = TRY(instances_.front().encryption->generate_data_key(call, context));
+  std::vector<MasterKey> all{sample.wrapped.master_key()};
+  if (wrapping_ == 1) return all;
+  all.push_back(TRY(wrap(call, 1, sample.plaintext, context, KeyType::encryption)).master_key());
+  TRY(check_distinct(all[0], all[1]));
+  return all;
+}
+
+Result<std::vector<Wrapping>> KeyOpener::rewrap(const CallContext& call, const KeyRecord& record,
+                                                std::span<const MasterKey> targets) {
   const auto secret = TRY(unwrap(call, record));
-  auto& provider = current().of(record.type);
   const auto context = key_context(record.tenant, record.type);
-  auto wrapped = TRY(provider.encrypt(call, secret.expose(), context));
-  const auto opened = TRY(provider.decrypt(call, wrapped, context));
-  if (opened == secret) return wrapped;
-  return fail(ErrorCode::corrupt,
-              named(record) + " came back changed from the provider that wrapped it anew");
+  std::vector<Wrapping> made;
+  for (std::size_t i = 0; i < std::min(wrapping_, targets.size()); ++i) {
+    if (std::ranges::find(record.wrappings, targets[i], &Wrapping::master_key) !=
+        record.wrappings.end()) {
+      continue;
+    }
+    auto wrapped = TRY(wrap(call, i, secret, context, record.type));
+    const auto opened = TRY(instances_[i].of(record.type).decrypt(call, wrapped, context));
+    if (opened != secret) {
+      return fail(ErrorCode::corrupt,
+                  named(record) + " came back changed from the provider that wrapped it anew");
+    }
+    made.push_back(std::move(wrapped));
+  }
+  return made;
 }
 
 Result<std::shared_ptr<const SigningKey>> KeyOpener::open_signing(const CallContext& call,
@@ -154,7 +208,8 @@ Result<std::shared_ptr<const EncryptionKey>> KeyOpener::open_encryption(
 
 Result<KeyOpener::NewKey> KeyOpener::make(const CallContext& call, const TenantId& tenant,
                                           KeyType type, std::uint32_t version, SystemTime now) {
-  auto data_key = current().of(type).generate_data_key(call, key_context(tenant, type));
+  const auto context = key_context(tenant, type);
+  auto data_key = instances_.front().of(type).generate_data_key(call, context);
   if (!data_key) return std::unexpected(std::move(data_key).error());
   const auto bytes = data_key->plaintext.expose();
   if (bytes.size() != 32 || std::ranges::all_of(bytes, [](auto byte) { return byte == 0; })) {
@@ -169,6 +224,12 @@ Result<KeyOpener::NewKey> KeyOpener::make(const CallContext& call, const TenantI
                          .state = KeyState::active,
                          .created_at = now}};
   made.record.wrappings.push_back(std::move(data_key->wrapped));
+  // Both or none: a key that one master key alone can open is what the second is there to prevent.
+  if (wrapping_ == 2) {
+    made.record.wrappings.push_back(TRY(wrap(call, 1, data_key->plaintext, context, type)));
+    TRY(check_distinct(made.record.wrappings[0].master_key(),
+                       made.record.wrappings[1].master_key()));
+  }
   if (type == KeyType::signing) {
     const auto key = ed25519_key_from_seed(data_key->plaintext);
     const auto half = ed25519_public_half(key);

@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,9 +28,11 @@ struct ProviderPair {
 
 class KeyOpener {
  public:
-  // New keys are made by `current`; rows that others wrapped are opened by the instance of their
-  // provider's name, of several by the one that can. All providers must outlive this.
-  explicit KeyOpener(ProviderPair current, std::vector<ProviderPair> others = {});
+  // New keys are made by `current` and, where there is one, wrapped by `second` as well: either
+  // alone opens them. Rows that others wrapped are opened by the instance of their provider's name,
+  // of several by the one that can. All providers must outlive this.
+  explicit KeyOpener(ProviderPair current, std::vector<ProviderPair> others = {},
+                     std::optional<ProviderPair> second = {});
   KeyOpener(KeyOpener&& other) noexcept;
   KeyOpener& operator=(KeyOpener&& other) noexcept;
 
@@ -45,24 +49,30 @@ class KeyOpener {
     KeyRecord record;
     SecretBytes secret;  // 32 bytes
   };
-  // The record's secret wrapped by the current provider, and opened again to be sure.
-  Result<Wrapping> rewrap(const CallContext& call, const KeyRecord& record);
+  // Where new keys go, one or two: an alias says nothing about the master key behind it. Asks the
+  // providers.
+  Result<std::vector<MasterKey>> targets(const CallContext& call);
+  // The record's secret wrapped by those of `targets` that it is not wrapped by yet, and opened
+  // again to be sure.
+  Result<std::vector<Wrapping>> rewrap(const CallContext& call, const KeyRecord& record,
+                                       std::span<const MasterKey> targets);
   // Whether a configured provider has this name.
   bool knows(std::string_view provider) const;
-  const ProviderPair& current() const { return instances_.front(); }
 
   // A record with its secret, active, not attested and not stored.
   Result<NewKey> make(const CallContext& call, const TenantId& tenant, KeyType type,
                       std::uint32_t version, SystemTime now);
 
  private:
-  using MasterKey = std::pair<std::string, std::string>;  // provider, master key id
+  Result<Wrapping> wrap(const CallContext& call, std::size_t instance, const SecretBytes& secret,
+                        const EncryptionContext& context, KeyType type);
   std::vector<std::size_t> candidates(const Wrapping& wrapping) const;
   Result<SecretBytes> unwrap(const CallContext& call, const KeyRecord& record);
   Result<SecretBytes> unwrap(const CallContext& call, const KeyRecord& record,
                              const Wrapping& wrapping, const std::vector<std::size_t>& tried);
 
-  std::vector<ProviderPair> instances_;  // the current one first
+  std::vector<ProviderPair> instances_;  // those that wrap first
+  std::size_t wrapping_ = 1;             // how many do
   mutable std::mutex mutex_;
   std::map<MasterKey, std::size_t> openers_;  // which instance has opened what a master key wrapped
 };

@@ -28,11 +28,13 @@ std::string to_text(const MigrationRun& run) {
       .raw("failures", failures_json(run.failures))
       .time("finishedAt", run.finished_at.value_or(SystemTime()))
       .text("id", run.id)
-      .text("masterKeyId", run.master_key_id)
+      .text("masterKeyId", run.target.master_key_id)
       .count("moved", run.moved)
       .text("node", run.node)
-      .text("provider", run.provider)
+      .text("provider", run.target.provider)
       .flag("running", run.state == MigrationRun::State::running)
+      .text("secondMasterKeyId", run.second ? run.second->master_key_id : "")
+      .text("secondProvider", run.second ? run.second->provider : "")
       .time("startedAt", run.started_at)
       .count("total", run.total)
       .str();
@@ -49,11 +51,15 @@ Result<MigrationRun> parse_migration_run(std::string_view text) {
                    .id = text_of(root, "id"),
                    .node = text_of(root, "node"),
                    .started_at = time_of(root, "startedAt"),
-                   .provider = text_of(root, "provider"),
-                   .master_key_id = text_of(root, "masterKeyId"),
+                   .target = {.provider = text_of(root, "provider"),
+                              .master_key_id = text_of(root, "masterKeyId")},
                    .total = count_of(root, "total"),
                    .moved = count_of(root, "moved"),
                    .failed = count_of(root, "failed")};
+  if (auto second = text_of(root, "secondProvider"); !second.empty()) {
+    run.second = {.provider = std::move(second),
+                  .master_key_id = text_of(root, "secondMasterKeyId")};
+  }
   if (const auto finished = time_of(root, "finishedAt"); finished != SystemTime()) {
     run.finished_at = finished;
   }

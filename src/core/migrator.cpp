@@ -16,13 +16,28 @@ namespace {
 using std::chrono::seconds;
 
 constexpr std::size_t failures_listed_max = 1000;
-constexpr std::uint64_t calls_a_key = 3;  // unwrap, wrap, and open again
+constexpr std::uint64_t calls_a_key = 3;     // unwrap, wrap, and open again
+constexpr std::uint64_t calls_a_second = 2;  // wrap, and open again
 constexpr int ticks_between_looks = 5;
 constexpr int store_tries_max = 30;
 
 spdlog::logger& log() {
   static auto& instance = logger(log_category::kms);
   return instance;
+}
+
+std::vector<MasterKey> targets_of(const MigrationRun& run) {
+  std::vector<MasterKey> all{run.target};
+  if (run.second) all.push_back(*run.second);
+  return all;
+}
+
+std::string shown(std::span<const MasterKey> targets) {
+  std::string text;
+  for (const auto& each : targets) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : " and ", each.provider, each.master_key_id);
+  }
+  return text;
 }
 
 std::unexpected<Error> already_running() {
@@ -83,14 +98,8 @@ void Migrator::start(CallContext call, Done<MigrationRun> done) {
                        });
 }
 
-Result<Wrapping> Migrator::target(const CallContext& call) {
-  auto sample = TRY(parts_.opener.current().encryption->generate_data_key(
-      call, key_context(TenantId::service(), KeyType::encryption)));
-  return std::move(sample.wrapped);
-}
-
 Result<Migrator::Begun> Migrator::begin_run(const CallContext& call) {
-  const auto to = TRY(target(call));
+  const auto to = TRY(parts_.opener.targets(call));
   auto& leases = parts_.store.coordination();
   const auto fence = leases.acquire(call, migration_lease, parts_.node, options_.lease);
   if (!fence && fence.error().code == ErrorCode::conflict) return already_running();
@@ -100,14 +109,10 @@ Result<Migrator::Begun> Migrator::begin_run(const CallContext& call) {
                       .id = KeyId::generate(now).str(),
                       .node = parts_.node,
                       .started_at = now,
-                      .provider = to.provider,
-                      .master_key_id = to.master_key_id},
+                      .target = to.front()},
               .fence = *fence};
-  for (const auto& each : TRY(parts_.store.wrapping_counts(call))) {
-    const bool there =
-        each.provider == begun.run.provider && each.master_key_id == begun.run.master_key_id;
-    if (!there) begun.run.total += each.keys;
-  }
+  if (to.size() == 2) begun.run.second = to.back();
+  begun.run.total = TRY(parts_.store.count_keys_not_wrapped_by(call, to));
   TRY(store(begun, {}));
   return begun;
 }
@@ -133,27 +138,27 @@ std::optional<Migrator::Begun> Migrator::take_over(const CallContext& call) {
 
 // A daemon whose new keys go elsewhere must not finish it: it would wrap each key where it is.
 bool Migrator::is_ours(const CallContext& call, const MigrationRun& run) {
-  const auto to = target(call);
-  if (!to) return false;  // the provider is down; asked again
-  if (to->provider == run.provider && to->master_key_id == run.master_key_id) return true;
+  const auto to = parts_.opener.targets(call);
+  if (!to) return false;  // a provider is down; asked again
+  if (*to == targets_of(run)) return true;
   others_run_ = run.id;
   log().warn(
-      "The migration to {} {} was interrupted, and new keys are wrapped by {} {} now: it is "
-      "left as it is",
-      run.provider, run.master_key_id, to->provider, to->master_key_id);
+      "The migration to {} was interrupted, and new keys are wrapped by {} now: it is left as it "
+      "is",
+      shown(targets_of(run)), shown(*to));
   return false;
 }
 
 void Migrator::execute(Begun begun, std::stop_token stop) {
   auto& run = begun.run;
   const auto call = CallContext::system("migration-" + run.id);
-  log().info("Moving {} keys to {} {}", run.total, run.provider, run.master_key_id);
+  const auto targets = targets_of(run);
+  log().info("Moving {} keys to {}", run.total, shown(targets));
   KeyId after;
   bool goes_on = true;
   int store_tries = 0;
   while (goes_on && !stop.stop_requested()) {
-    const auto keys = parts_.store.keys_not_wrapped_by(call, run.provider, run.master_key_id, after,
-                                                       options_.batch_size);
+    const auto keys = parts_.store.keys_not_wrapped_by(call, targets, after, options_.batch_size);
     if (!keys) {
       goes_on = ++store_tries < store_tries_max;
       parts_.clock.sleep_for(seconds(1), stop);
@@ -182,14 +187,16 @@ void Migrator::execute(Begun begun, std::stop_token stop) {
 // False when somebody else has the lease, or the store is gone.
 bool Migrator::move(Begun& begun, const std::vector<KeyRecord>& keys, std::stop_token stop) {
   const auto call = CallContext::system("migration-" + begun.run.id);
+  const auto targets = targets_of(begun.run);
+  const auto calls = calls_a_key + (targets.size() - 1) * calls_a_second;
   std::vector<Moved> moved;
   for (const auto& key : keys) {
-    if (!budget_.take(calls_a_key, stop)) break;
-    auto wrapping = parts_.opener.rewrap(call, key);
-    if (wrapping) {
-      moved.push_back({.key = key, .wrapping = *std::move(wrapping)});
+    if (!budget_.take(calls, stop)) break;
+    auto wrappings = parts_.opener.rewrap(call, key, targets);
+    if (wrappings) {
+      moved.push_back({.key = key, .wrappings = *std::move(wrappings)});
     } else {
-      fail_key(begun, key, wrapping.error());
+      fail_key(begun, key, wrappings.error());
     }
     const auto kept =
         parts_.store.coordination().renew(call, migration_lease, begun.fence, options_.lease);
@@ -205,10 +212,15 @@ bool Migrator::move(Begun& begun, const std::vector<KeyRecord>& keys, std::stop_
 Status Migrator::store(Begun& begun, const std::vector<Moved>& moved) {
   const auto call = CallContext::system("migration-" + begun.run.id);
   const change::Fence fence{.lease = std::string(migration_lease), .number = begun.fence};
+  const auto targets = targets_of(begun.run);
   std::vector<Commit> commits;
-  for (const auto& [key, wrapping] : moved) {
-    Commit commit{fence, change::AddWrapping{.key = key.id, .wrapping = wrapping}};
+  for (const auto& [key, wrappings] : moved) {
+    Commit commit{fence};
+    for (const auto& made : wrappings) {
+      commit.emplace_back(change::AddWrapping{.key = key.id, .wrapping = made});
+    }
     for (const auto& old : key.wrappings) {
+      if (std::ranges::find(targets, old.master_key()) != targets.end()) continue;
       commit.emplace_back(change::RemoveWrapping{
           .key = key.id, .provider = old.provider, .master_key_id = old.master_key_id});
     }

@@ -53,10 +53,8 @@ class Migrator final : public MigrationControl {
   };
   struct Moved {
     KeyRecord key;
-    Wrapping wrapping;
+    std::vector<Wrapping> wrappings;  // the new ones
   };
-  // Where new keys go, as the provider names it: an alias says nothing about the key behind it.
-  Result<Wrapping> target(const CallContext& call);
   Result<Begun> begin_run(const CallContext& call);
   std::optional<Begun> take_over(const CallContext& call);
   bool is_ours(const CallContext& call, const MigrationRun& run);

@@ -17,18 +17,6 @@ constexpr seconds between_refreshes{10};
 // A store so large that reading its counts takes long is read less often.
 constexpr int rests_as_long = 100;
 
-Status fill(StoreFacts& facts, KeyStore& store, MigrationControl& migration, SystemTime overdue) {
-  auto call = CallContext::system("doctor");
-  call.deadline = std::chrono::steady_clock::now() + seconds(10);
-  const auto counts = TRY(store.counts(call));
-  facts.tenants = counts.tenants;
-  facts.oldest_active_key = counts.oldest_active_key;
-  facts.overdue_tenants = TRY(store.count_tenants_with_keys_before(call, overdue));
-  facts.holders =
-      TRY(wait<MigrationState>([&](auto done) { migration.state(call, std::move(done)); })).holders;
-  return {};
-}
-
 }  // namespace
 
 ServiceDoctor::ServiceDoctor(Parts parts, ConfigFacts config)
@@ -49,13 +37,32 @@ void ServiceDoctor::start() {
   });
 }
 
+Status ServiceDoctor::fill(StoreFacts& facts, SystemTime overdue) {
+  auto call = CallContext::system("doctor");
+  call.deadline = std::chrono::steady_clock::now() + seconds(10);
+  const auto counts = TRY(parts_.store.counts(call));
+  facts.tenants = counts.tenants;
+  facts.oldest_active_key = counts.oldest_active_key;
+  facts.overdue_tenants = TRY(parts_.store.count_tenants_with_keys_before(call, overdue));
+  facts.holders = TRY(wait<MigrationState>([&](auto done) {
+                    parts_.migration.state(call, std::move(done));
+                  })).holders;
+  if (parts_.second == nullptr) return {};
+  const auto one = parts_.monitor.last_probe(), two = parts_.second->last_probe();
+  if (one.wraps_under.empty() || two.wraps_under.empty()) return {};
+  const MasterKey both[] = {{.provider = one.provider, .master_key_id = one.wraps_under},
+                            {.provider = two.provider, .master_key_id = two.wraps_under}};
+  facts.not_wrapped_twice = TRY(parts_.store.count_keys_not_wrapped_by(call, both));
+  return {};
+}
+
 StoreFacts ServiceDoctor::read_store(const StoreFacts& before) {
   StoreFacts facts = before;
   facts.error.reset();
   // What is due since yesterday's run is today's run's work.
   const auto grace = std::chrono::days(config_.rotation_enabled ? 1 : 0);
   const auto overdue = parts_.clock.now() - config_.rotation_max_age - grace;
-  if (const auto read = fill(facts, parts_.store, parts_.migration, overdue); !read) {
+  if (const auto read = fill(facts, overdue); !read) {
     facts.error = read.error();
   }
   return facts;
@@ -93,6 +100,10 @@ DoctorReport ServiceDoctor::report() const {
   DoctorFacts facts{.now = parts_.clock.now(), .config = config_};
   facts.provider = ProviderFacts{.probe = parts_.monitor.last_probe(), .remedies = parts_.remedies};
   if (parts_.exchanges) parts_.exchanges(*facts.provider);
+  if (parts_.second != nullptr) {
+    facts.second =
+        ProviderFacts{.probe = parts_.second->last_probe(), .remedies = parts_.second_remedies};
+  }
   facts.breakers = parts_.monitor.breakers();
   facts.usage = meter_.since_an_hour(parts_.clock.steady_now(), counters());
   {

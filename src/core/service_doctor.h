@@ -31,6 +31,8 @@ class ServiceDoctor final : public Doctor {
     KeyStore& store;
     MigrationControl& migration;
     const Remedies* remedies = nullptr;  // of the provider
+    const Monitor* second = nullptr;     // of the second provider, where there is one
+    const Remedies* second_remedies = nullptr;
     const Clock& clock;
     std::function<HostFacts()> host;  // may block on the disk
     // How the provider's bytes travelled: fills in phases and clock skew.
@@ -40,11 +42,12 @@ class ServiceDoctor final : public Doctor {
   ServiceDoctor(Parts parts, ConfigFacts config);
   ~ServiceDoctor() override;
   void start();    // its thread
-  void refresh();  // what the thread does every half minute; blocks on the store
+  void refresh();  // what the thread does every few seconds; blocks on the store
   DoctorReport report() const override;
 
  private:
   StoreFacts read_store(const StoreFacts& before);
+  Status fill(StoreFacts& facts, SystemTime overdue);
   UsageMeter::Counters counters() const;
 
   const Parts parts_;

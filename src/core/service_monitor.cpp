@@ -31,7 +31,7 @@ ServiceMonitor::ServiceMonitor(MonitorParts parts, MonitorOptions options)
       probe_(parts_.provider, parts_.clock,
              {.call_timeout = options.call_timeout, .data_key_interval = options.data_key_interval},
              stopping_.get_token()) {
-  state_.provider = parts_.provider.name();
+  state_.provider = std::string(parts_.provider.name()) + parts_.instance;
 }
 
 ServiceMonitor::~ServiceMonitor() { stopping_.request_stop(); }
@@ -70,7 +70,8 @@ void ServiceMonitor::publish(BackgroundProbe::Outcome outcome,
     logger(log_category::kms).info("KMS provider '{}' is operational", state_.provider);
   } else {
     logger(log_category::kms)
-        .error("KmsException: {} (health is DOWN, provider={})", state_.error->message,
+        .error("KmsException: {} ({}, provider={})", state_.error->message,
+               parts_.instance.empty() ? "health is DOWN" : "no new keys can be made",
                state_.provider);
   }
 }

@@ -27,6 +27,7 @@ struct MonitorParts {
   Executor& provider_threads;
   const Clock& clock;
   Metrics& metrics;
+  std::string instance = {};  // keeps several apart in metrics and log: "@second"
 };
 
 struct MonitorOptions {

@@ -19,6 +19,14 @@ bool has(const std::vector<Wrapping>& wrappings, const WrappingName& name) {
   return std::ranges::find(wrappings, name, name_of) != wrappings.end();
 }
 
+// One by each of these master keys, and none by others.
+bool are_by(const std::vector<Wrapping>& wrappings, std::span<const MasterKey> masters) {
+  return wrappings.size() == masters.size() &&
+         std::ranges::all_of(masters, [&](const MasterKey& each) {
+           return has(wrappings, {each.provider, each.master_key_id});
+         });
+}
+
 // Where a listing by age has a key.
 auto place_of(const KeyRecord& key) {
   return std::tuple(key.created_at, std::string_view(key.tenant.str()), to_string(key.type));
@@ -221,8 +229,7 @@ Result<std::vector<KeyRecord>> MemoryStore::retired_seeds(const CallContext&, Sy
 }
 
 Result<std::vector<KeyRecord>> MemoryStore::keys_not_wrapped_by(const CallContext&,
-                                                                std::string_view provider,
-                                                                std::string_view master_key_id,
+                                                                std::span<const MasterKey> masters,
                                                                 const KeyId& after,
                                                                 std::size_t limit) {
   TRY(enter("keys_not_wrapped_by"));
@@ -231,11 +238,19 @@ Result<std::vector<KeyRecord>> MemoryStore::keys_not_wrapped_by(const CallContex
   for (auto each = rows_.ids.upper_bound(after); each != rows_.ids.end() && keys.size() < limit;
        ++each) {
     const auto& key = rows_.keys.at(each->second);
-    const WrappingName name(provider, master_key_id);
-    if (key.wrappings.empty() || has(key.wrappings, name)) continue;
-    keys.push_back(key);
+    if (!key.wrappings.empty() && !are_by(key.wrappings, masters)) keys.push_back(key);
   }
   return keys;
+}
+
+Result<std::uint64_t> MemoryStore::count_keys_not_wrapped_by(const CallContext&,
+                                                             std::span<const MasterKey> masters) {
+  TRY(enter("count_keys_not_wrapped_by"));
+  const std::lock_guard lock(mutex_);
+  return std::ranges::count_if(rows_.keys, [&](const auto& row) {
+    const auto& wrappings = row.second.wrappings;
+    return !wrappings.empty() && !are_by(wrappings, masters);
+  });
 }
 
 Result<std::vector<WrappingCount>> MemoryStore::wrapping_counts(const CallContext&) {

@@ -138,14 +138,16 @@ Result<std::vector<KeyRecord>> SqliteKeyStore::retired_seeds(const CallContext&,
   return readers_.with([&](SqliteDb& db) { return sqlite::retired_seeds(db, before, limit); });
 }
 
-Result<std::vector<KeyRecord>> SqliteKeyStore::keys_not_wrapped_by(const CallContext&,
-                                                                   std::string_view provider,
-                                                                   std::string_view master_key_id,
-                                                                   const KeyId& after,
-                                                                   std::size_t limit) {
-  return readers_.with([&](SqliteDb& db) {
-    return sqlite::keys_not_wrapped_by(db, provider, master_key_id, after, limit);
-  });
+Result<std::vector<KeyRecord>> SqliteKeyStore::keys_not_wrapped_by(
+    const CallContext&, std::span<const MasterKey> masters, const KeyId& after, std::size_t limit) {
+  return readers_.with(
+      [&](SqliteDb& db) { return sqlite::keys_not_wrapped_by(db, masters, after, limit); });
+}
+
+Result<std::uint64_t> SqliteKeyStore::count_keys_not_wrapped_by(
+    const CallContext&, std::span<const MasterKey> masters) {
+  return readers_.with(
+      [&](SqliteDb& db) { return sqlite::count_keys_not_wrapped_by(db, masters); });
 }
 
 Result<std::vector<WrappingCount>> SqliteKeyStore::wrapping_counts(const CallContext&) {

@@ -46,10 +46,11 @@ class SqliteKeyStore final : public KeyStore {
   Result<std::vector<KeyRecord>> retired_seeds(const CallContext& call, SystemTime before,
                                                std::size_t limit) override;
   Result<std::vector<KeyRecord>> keys_not_wrapped_by(const CallContext& call,
-                                                     std::string_view provider,
-                                                     std::string_view master_key_id,
+                                                     std::span<const MasterKey> masters,
                                                      const KeyId& after,
                                                      std::size_t limit) override;
+  Result<std::uint64_t> count_keys_not_wrapped_by(const CallContext& call,
+                                                  std::span<const MasterKey> masters) override;
   Result<std::vector<WrappingCount>> wrapping_counts(const CallContext& call) override;
   Result<std::optional<std::string>> find_note(const CallContext& call,
                                                std::string_view name) override;

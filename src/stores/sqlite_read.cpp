@@ -285,17 +285,34 @@ Result<std::vector<KeyRecord>> retired_seeds(SqliteDb& db, SystemTime before, st
   return keys;
 }
 
-Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::string_view provider,
-                                                   std::string_view master_key_id,
+// Of the wrappings of one key: whether they are others than one by each of ?1 master keys, which
+// are ?2 ?3 and ?4 ?5.
+#define WRAPPED_OTHERWISE                                          \
+  "count(*) <> ?1 OR total((provider = ?2 AND master_key_id = ?3)" \
+  " OR (provider = ?4 AND master_key_id = ?5)) <> ?1"
+
+Result<std::uint64_t> count_keys_not_wrapped_by(SqliteDb& db, std::span<const MasterKey> masters) {
+  const auto &one = masters.front(), &other = masters.back();
+  auto row = db.query(
+      "SELECT count(*) FROM (SELECT 1 FROM wrappings GROUP BY key_id"
+      " HAVING " WRAPPED_OTHERWISE ")",
+      sql_limit(masters.size()), one.provider, one.master_key_id, other.provider,
+      other.master_key_id);
+  if (!TRY(row.step())) return fail(ErrorCode::internal, "a count has no row");
+  return static_cast<std::uint64_t>(row.integer(0));
+}
+
+Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::span<const MasterKey> masters,
                                                    const KeyId& after, std::size_t limit) {
+  const auto &one = masters.front(), &other = masters.back();
   std::vector<KeyRecord> keys;
   auto rows = db.query("SELECT " KEY_COLUMNS
                        ", w.provider, w.master_key_id, w.blob, k.tenant"
                        " FROM wrappings w JOIN keys k ON k.id = w.key_id"
-                       " WHERE w.key_id > ?1 AND NOT EXISTS (SELECT 1 FROM wrappings o WHERE"
-                       " o.key_id = w.key_id AND o.provider = ?2 AND o.master_key_id = ?3)"
-                       " ORDER BY w.key_id",
-                       after, provider, master_key_id);
+                       " WHERE w.key_id > ?6 AND (SELECT " WRAPPED_OTHERWISE
+                       " FROM wrappings WHERE key_id = w.key_id) ORDER BY w.key_id",
+                       sql_limit(masters.size()), one.provider, one.master_key_id, other.provider,
+                       other.master_key_id, after);
   bool more = TRY(rows.step());
   while (more && keys.size() < limit) {
     const auto tenant = TenantId::from_store(std::string(rows.text(column_tenant_destroyed)));

@@ -26,8 +26,8 @@ Result<std::uint64_t> count_tenants_with_keys_before(SqliteDb& db, SystemTime be
 Result<std::vector<Replacement>> replacements_between(SqliteDb& db, SystemTime from, SystemTime to,
                                                       std::size_t limit);
 Result<std::vector<KeyRecord>> retired_seeds(SqliteDb& db, SystemTime before, std::size_t limit);
-Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::string_view provider,
-                                                   std::string_view master_key_id,
+Result<std::uint64_t> count_keys_not_wrapped_by(SqliteDb& db, std::span<const MasterKey> masters);
+Result<std::vector<KeyRecord>> keys_not_wrapped_by(SqliteDb& db, std::span<const MasterKey> masters,
                                                    const KeyId& after, std::size_t limit);
 Result<std::vector<WrappingCount>> wrapping_counts(SqliteDb& db);
 Result<std::optional<std::string>> find_note(SqliteDb& db, std::string_view name);

@@ -220,9 +220,11 @@ class RandomRun {
     });
     same([&](KeyStore& store) { return store.retired_seeds(call_, before, version); });
     const auto id = ids_.empty() ? KeyId() : ids_[below(ids_.size())];
-    same([&](KeyStore& store) {
-      return store.keys_not_wrapped_by(call_, "aws", "local-master-key", id, version);
-    });
+    std::vector<MasterKey> masters{{.provider = "aws", .master_key_id = "local-master-key"}};
+    if (below(2) == 0)
+      masters.push_back({.provider = "local", .master_key_id = "local-master-key"});
+    same([&](KeyStore& store) { return store.keys_not_wrapped_by(call_, masters, id, version); });
+    same([&](KeyStore& store) { return store.count_keys_not_wrapped_by(call_, masters); });
     same([&](KeyStore& store) { return store.wrapping_counts(call_); });
     same([&](KeyStore& store) { return store.find_note(call_, "note/1"); });
     same([&](KeyStore& store) { return store.list_notes(call_, "note/", "note/0", version); });

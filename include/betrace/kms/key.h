@@ -48,12 +48,20 @@ class KeyId {
 using EncryptionContext = std::map<std::string, std::string>;
 EncryptionContext key_context(const TenantId& tenant, KeyType type);
 
+// By what a key is wrapped: a provider's name, and the master key as that provider names it.
+struct MasterKey {
+  std::string provider;
+  std::string master_key_id;
+  friend auto operator<=>(const MasterKey&, const MasterKey&) = default;
+};
+
 // One wrapped form of a key. `master_key_id` is what the provider answered (an ARN, a versioned
 // id), never the alias that was asked for: an alias may move later.
 struct Wrapping {
   std::string provider;
   std::string master_key_id;
   Bytes blob;
+  MasterKey master_key() const { return {.provider = provider, .master_key_id = master_key_id}; }
 };
 
 // How a signing key of version 2 or later came to follow the one before it.

@@ -169,13 +169,15 @@ class KeyStore {
   // without wrappings, longest first.
   virtual Result<std::vector<KeyRecord>> retired_seeds(const CallContext& call, SystemTime before,
                                                        std::size_t limit) = 0;
-  // Keys, the service's own included, that have wrappings and none by this master key, with their
-  // wrappings, by key id, after `after`.
+  // Keys, the service's own included, that have wrappings, but not one by each of these master keys
+  // and none by others; with their wrappings, by key id, after `after`. `masters`: one or two.
   virtual Result<std::vector<KeyRecord>> keys_not_wrapped_by(const CallContext& call,
-                                                             std::string_view provider,
-                                                             std::string_view master_key_id,
+                                                             std::span<const MasterKey> masters,
                                                              const KeyId& after,
                                                              std::size_t limit) = 0;
+  // How many there are; takes time with the number of keys.
+  virtual Result<std::uint64_t> count_keys_not_wrapped_by(const CallContext& call,
+                                                          std::span<const MasterKey> masters) = 0;
   // How many wrappings each master key holds, by provider and master key id; at once, however many
   // keys there are.
   virtual Result<std::vector<WrappingCount>> wrapping_counts(const CallContext& call) = 0;

@@ -1,6 +1,7 @@
-// Moving keys from one master key to another, while everything goes on: every key that the current
-// provider's master key has not wrapped is unwrapped by the one that has, wrapped anew, opened
-// again to be sure, and only then loses its old form. One run at a time on a store; what it has
+// Moving keys from one master key to another, while everything goes on: every key that is not
+// wrapped by the current provider's master key, and by the second one's where there is one, is
+// unwrapped by the one that has it, wrapped anew, opened again to be sure, and only then loses its
+// old form. One run at a time on a store; what it has
 // done is done, so that one which is interrupted begins where it was. Thread-safe; `done` may come
 // later.
 #pragma once
@@ -29,7 +30,8 @@ struct MigrationRun {
   std::string node;  // who does it
   SystemTime started_at;
   std::optional<SystemTime> finished_at;
-  std::string provider, master_key_id;  // where the keys go
+  MasterKey target;                 // where the keys go
+  std::optional<MasterKey> second;  // and by which each is wrapped as well
   std::uint64_t total = 0, moved = 0, failed = 0;
   std::vector<MigrationFailure> failures;  // the first 1,000
 };

@@ -11,12 +11,16 @@ def aws_properties(server, key, **more):
             "aws.kms.region": "us-east-1", "aws.kms.master-key-id": key, **more}
 
 
-def previous_properties(server, key, **more):
-    """The same for the provider that is left."""
-    return {"betrace.kms.previous-provider": "aws",
-            **{f"betrace.kms.previous.{name}": value
+def further_properties(which, server, key, **more):
+    """The same for the `previous` provider, which is left, or the `second` one."""
+    return {f"betrace.kms.{which}-provider": "aws",
+            **{f"betrace.kms.{which}.{name}": value
                for name, value in aws_properties(server, key, **more).items()
                if name.startswith("aws.")}}
+
+
+def previous_properties(server, key, **more):
+    return further_properties("previous", server, key, **more)
 
 
 def aws_environment(key="test", secret="test", token=None):

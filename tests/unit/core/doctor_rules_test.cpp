@@ -4,9 +4,7 @@
 #include <fstream>
 #include <set>
 
-#include <gtest/gtest.h>
-
-#include "betrace/kms/provider.h"
+#include "support/doctor_world.h"
 
 namespace betrace::kms {
 namespace {
@@ -15,88 +13,6 @@ using std::chrono::days;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
-
-class FakeRemedies final : public Remedies {
- public:
-  std::vector<Doubt> doubted;
-  Advice advise(const Trouble& trouble) const override {
-    return {.cause = "as the provider explains it",
-            .commands = {"fake fix " + trouble.key_id},
-            .settings = trouble.kind == TroubleKind::not_for_production
-                            ? decltype(Advice::settings){{"betrace.kms.provider", "aws"}}
-                            : decltype(Advice::settings){}};
-  }
-  std::string permission(std::string_view operation) const override {
-    return "fake:" + std::string(operation);
-  }
-  std::vector<Doubt> doubts() const override { return doubted; }
-  std::optional<ProviderPrices> prices() const override {
-    return ProviderPrices{.ten_thousand_calls = 0.03, .key_month = 1};
-  }
-};
-
-constexpr const char* operations[] = {"generate_data_key", "encrypt", "decrypt", "describe_key"};
-
-struct DoctorRules : testing::Test {
-  FakeRemedies remedies;
-  DoctorFacts facts = healthy();
-
-  // A service under a real provider with nothing wrong.
-  DoctorFacts healthy() {
-    DoctorFacts good{.now = SystemTime(std::chrono::hours(24 * 365 * 56))};
-    good.config.file = "/etc/betrace/application.properties";
-    good.config.provider = "aws";
-    ProviderFacts provider{.probe = {.provider = "aws",
-                                     .calls = {},
-                                     .key = MasterKeyInfo{.key_id = "key-1", .state = "Enabled"},
-                                     .wraps_under = "key-1"},
-                           .remedies = &remedies};
-    for (const auto* operation : operations) {
-      provider.probe.calls.push_back(
-          {.operation = operation, .error = {}, .latency = milliseconds(5), .tries = 3});
-    }
-    good.provider = provider;
-    good.breakers = {{"kms-signing-key", BreakerState::closed}};
-    good.usage = UsageFacts{.window = minutes(30),
-                            .signing = {.hits = 9000, .misses = 90},
-                            .encryption = {.hits = 900, .misses = 9},
-                            .decryptions = 100};
-    good.store = StoreFacts{.error = {},
-                            .oldest_active_key = good.now - days(3),
-                            .tenants = 7,
-                            .overdue_tenants = 0,
-                            .holders = {{{"aws", "key-1", 14}, true}}};
-    good.host.disk = {.path = "/var/lib/betrace-kms", .free_bytes = std::uint64_t{10} << 30};
-    good.host.certificate = {
-        .file = "/etc/tls.pem", .expires_at = good.now + days(60), .error = {}};
-    good.host.schema = {.file = "kms.db", .version = 2, .newest = 2, .error = {}};
-    good.host.memory_locked = true;
-    return good;
-  }
-
-  void fail_call(std::size_t which, ErrorCode code, std::string message) {
-    facts.provider->probe.calls.at(which).error =
-        Error{.code = code, .message = std::move(message)};
-  }
-  // The only finding there must be.
-  Finding only(std::string_view id) const {
-    const auto report = diagnose(facts);
-    EXPECT_EQ(report.findings.size(), 1U) << names(report);
-    if (report.findings.empty()) return {};
-    EXPECT_EQ(report.findings.front().id, id);
-    return report.findings.front();
-  }
-  static std::string names(const DoctorReport& report) {
-    std::string all;
-    for (const auto& each : report.findings) all += each.id + " ";
-    return all;
-  }
-};
-
-bool holds(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
-bool has(const Finding& finding, const std::string& command) {
-  return std::ranges::find(finding.remedy, command) != finding.remedy.end();
-}
 
 TEST_F(DoctorRules, FindNothingInAHealthyService) {
   const auto report = diagnose(facts);
@@ -312,32 +228,6 @@ TEST_F(DoctorRules, CallRotationOverdueAndSayWhetherItIsOff) {
 
   facts.store->overdue_tenants = 0;
   EXPECT_EQ(only("rotation-off").severity, Severity::warning);
-}
-
-TEST_F(DoctorRules, CountKeysThatAreWrappedElsewhere) {
-  facts.store->holders.push_back({{"local", "local:ab", 12}, true});
-  auto it = only("wrapped-elsewhere");
-  EXPECT_EQ(it.severity, Severity::warning);
-  EXPECT_TRUE(holds(it.title, "12 keys"));
-  EXPECT_TRUE(has(it, "betrace-kms migrate"));
-
-  facts.store->holders.back() = {{"aws", "key-0", 5}, true};
-  EXPECT_EQ(only("wrapped-elsewhere").severity, Severity::info);
-  EXPECT_TRUE(diagnose(facts).healthy()) << "worth knowing, no illness";
-
-  facts.store->holders.back() = {{"vault", "transit/a", 5}, false};
-  it = only("wrapped-elsewhere");
-  EXPECT_EQ(it.severity, Severity::critical);
-  EXPECT_TRUE(holds(it.remedy.front(), "betrace.kms.previous-provider=vault"));
-}
-
-TEST_F(DoctorRules, NoticeAnAliasThatWasMoved) {
-  facts.provider->probe.key->alias = "alias/betrace";
-  EXPECT_TRUE(diagnose(facts).findings.empty());
-  facts.store->holders.push_back({{"aws", "key-0", 5}, true});
-  const auto it = only("alias-moved");
-  EXPECT_TRUE(holds(it.title, "alias/betrace"));
-  EXPECT_TRUE(holds(it.evidence, "5 keys under aws key-0"));
 }
 
 TEST_F(DoctorRules, SayThatTheStoreDoesNotAnswer) {

@@ -52,7 +52,8 @@ TEST_F(MigratorTest, MovesEveryKeyAndWhatWasMadeBeforeStillWorks) {
   const auto begun = start(one);
   ASSERT_TRUE(begun) << begun.error().message;
   EXPECT_EQ(begun->total, 7U) << "two tenants, one rotation, the service key";
-  EXPECT_EQ(begun->provider, "next");
+  EXPECT_EQ(begun->target.provider, "next");
+  EXPECT_FALSE(begun->second);
   one.migrator.tick({});
   const auto done = state(one);
   EXPECT_EQ(done.run.state, MigrationRun::State::complete);
@@ -191,6 +192,86 @@ TEST_F(MigratorTest, SaysWhatNobodyOpens) {
   ASSERT_EQ(holders.size(), 1U);
   EXPECT_FALSE(holders[0].readable);
   EXPECT_EQ(holders[0].count.keys, 3U);
+}
+
+// --- a second master key
+// --------------------------------------------------------------------------
+
+TEST_F(MigratorTest, ASecondProviderIsAddedByAMigrationAndEitherAloneOpensEveryKey) {
+  create(acme);
+  ASSERT_TRUE(rotate(acme));
+  const auto sealed = encrypt(acme, "pii").value();
+  const auto signature = sign(acme, "evidence").value();
+  opener = KeyOpener{{&provider, &provider}, {}, ProviderPair{&next, &next}};
+  service = restart();
+  create(other);
+  EXPECT_EQ(held_by("fake"), 7U);
+  EXPECT_EQ(held_by("next"), 2U) << "new keys are wrapped twice from the start";
+  Moved one(*this, "one", {.batch_size = 2});
+  const auto begun = start(one);
+  ASSERT_TRUE(begun) << begun.error().message;
+  EXPECT_EQ(begun->total, 5U);
+  ASSERT_TRUE(begun->second);
+  EXPECT_EQ(begun->second->provider, "next");
+  const auto asked = provider.decrypted();
+  one.migrator.tick({});
+  EXPECT_EQ(state(one).run.moved, 5U);
+  EXPECT_EQ(held_by("fake"), 7U);
+  EXPECT_EQ(held_by("next"), 7U);
+  EXPECT_EQ(provider.decrypted() - asked, 5) << "what is there already is not wrapped again";
+  for (auto* alone : {&provider, &next}) {
+    opener = KeyOpener{{alone, alone}};
+    service = restart();
+    EXPECT_EQ(sign(acme, "evidence")->bytes, signature.bytes);
+    EXPECT_EQ(decrypt(acme, sealed), "pii");
+    EXPECT_TRUE(sign(other, "x"));
+  }
+}
+
+TEST_F(MigratorTest, ASecondProviderIsLeftByAMigration) {
+  opener = KeyOpener{{&provider, &provider}, {}, ProviderPair{&next, &next}};
+  service = restart();
+  create(acme);
+  EXPECT_EQ(held_by("next"), 3U);
+  opener = KeyOpener{{&provider, &provider}};
+  service = restart();
+  Moved one(*this, "one");
+  ASSERT_TRUE(start(one));
+  one.migrator.tick({});
+  EXPECT_EQ(state(one).run.moved, 3U);
+  EXPECT_EQ(held_by("next"), 0U);
+  EXPECT_EQ(held_by("fake"), 3U);
+  EXPECT_TRUE(sign(acme, "x"));
+}
+
+TEST_F(MigratorTest, WhenOneMasterKeyIsDownTheOtherOpensAndNoKeyIsMadeThatOnlyOneOpens) {
+  opener = KeyOpener{{&provider, &provider}, {}, ProviderPair{&next, &next}};
+  service = restart();
+  create(acme);
+  for (auto* down : {&provider, &next}) {
+    down->fail_always(ErrorCode::kms_unavailable);
+    service = restart();
+    EXPECT_TRUE(sign(acme, "x"));
+    EXPECT_TRUE(encrypt(acme, "x"));
+    const auto made = rotate(acme);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, ErrorCode::kms_unavailable);
+    EXPECT_EQ(made.error().message.starts_with("by the second provider: "), down == &next);
+    EXPECT_EQ(active(acme).version, 1U);
+    down->recover();
+  }
+  EXPECT_TRUE(rotate(acme));
+}
+
+TEST_F(MigratorTest, TheSameMasterKeyTwiceIsRefused) {
+  FakeProvider same;
+  opener = KeyOpener{{&same, &same}, {}, ProviderPair{&same, &same}};
+  service = restart();
+  Moved one(*this, "one");
+  const auto begun = start(one);
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().code, ErrorCode::invalid_argument);
+  EXPECT_NE(begun.error().message.find("betrace.kms.second-provider"), std::string::npos);
 }
 
 }  // namespace
