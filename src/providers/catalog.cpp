@@ -9,6 +9,7 @@
 
 #include "providers/aws.h"
 #include "providers/local.h"
+#include "providers/vault.h"
 
 namespace betrace::kms {
 namespace {
@@ -23,7 +24,7 @@ struct Row {
 constexpr std::array rows{
     Row{"local", make_local_provider},
     Row{"aws", make_aws_provider},
-    Row{"vault", nullptr},
+    Row{"vault", make_vault_provider},
     Row{"gcp", nullptr},
     Row{"azure", nullptr},
     Row{"pkcs11", nullptr},

@@ -41,4 +41,10 @@ std::optional<double> JsonAnswer::number(std::string_view pointer) const {
   return error ? std::nullopt : std::optional(value);
 }
 
+std::optional<bool> JsonAnswer::flag(std::string_view pointer) const {
+  const auto* found = find(*document_, pointer);
+  if (!found || !found->is_bool()) return std::nullopt;
+  return found->get_bool();
+}
+
 }  // namespace betrace::kms

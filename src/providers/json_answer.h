@@ -21,6 +21,7 @@ class JsonAnswer {
   // By JSON pointer (RFC 6901), e.g. "/KeyMetadata/Arn"; nothing when absent or of another type.
   std::optional<std::string_view> text(std::string_view pointer) const;
   std::optional<double> number(std::string_view pointer) const;
+  std::optional<bool> flag(std::string_view pointer) const;
 
  private:
   explicit JsonAnswer(std::unique_ptr<JsonDocument> document);

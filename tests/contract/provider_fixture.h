@@ -49,5 +49,6 @@ const std::map<std::string, FixtureFactory>& provider_fixtures();
 // Each in a file of its own.
 std::unique_ptr<ProviderFixture> local_fixture();
 std::unique_ptr<ProviderFixture> aws_fixture();
+std::unique_ptr<ProviderFixture> vault_fixture();
 
 }  // namespace betrace::kms

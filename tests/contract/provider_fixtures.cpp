@@ -14,6 +14,7 @@ const std::map<std::string, FixtureFactory>& provider_fixtures() {
   static const std::map<std::string, FixtureFactory> fixtures{
       {"local", local_fixture},
       {"aws", aws_fixture},
+      {"vault", vault_fixture},
   };
   return fixtures;
 }

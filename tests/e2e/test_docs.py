@@ -66,6 +66,12 @@ TABLE = {
                                           "test_aws_localstack.py; the same configuration: "
                                           "aws-kms-setup.md, On a laptop"),
     "aws.md: Test on a laptop #2": Runs(environment={"KEY_ARN": "{key}"}, prints=("{key}",)),
+    "vault.md: Make the master key": CannotRun("needs a Vault: test_vault.py runs it"),
+    "vault.md: Permissions": CannotRun("needs a Vault: test_vault.py runs it"),
+    "vault.md: Log in": CannotRun("needs a Vault: test_vault.py runs it"),
+    "vault.md: Configuration": CannotRun("names a file of secrets: test_vault.py loads it"),
+    "vault.md: Test on a laptop": CannotRun("starts a daemon on port 8080: test_vault.py does the "
+                                            "same on ports of its own"),
     "local.md: Configuration": CannotRun("shown with the data directory before it: "
                                          "test_local_provider.py"),
     "local.md: Test on a laptop": CannotRun("starts a second daemon on the port of the first: "

@@ -167,11 +167,11 @@ TEST_F(ConfigWarning, KeysOfOthersAreNoneOfOurBusiness) {
 }
 
 TEST_F(ConfigWarning, AKeyWithoutEffectIsSaid) {
-  write("betrace.otlp.forward-endpoint=http://localhost:1\nbetrace.kms.second-provider=vault\n");
+  write("betrace.otlp.forward-endpoint=http://localhost:1\nbetrace.kms.second-provider=gcp\n");
   overrides_["betrace.kms.second.aws.kms.region"] = "eu-west-1";
-  overrides_["betrace.kms.second.vault.transit.mount"] = "keys";
+  overrides_["betrace.kms.second.gcp.kms.location"] = "eu";
   EXPECT_EQ(warnings(load()),
-            (Lines{"betrace.kms.second.vault.transit.mount (-D) has no effect in this release yet",
+            (Lines{"betrace.kms.second.gcp.kms.location (-D) has no effect in this release yet",
                    "betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
                    "release yet"}));
 }

@@ -1,0 +1,18 @@
+// Addresses of providers' servers as settings have them. Thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "betrace/kms/result.h"
+
+namespace betrace::kms {
+
+// http:// or https:// with a host, without slashes at the end. `from` names the setting. Errors:
+// invalid_argument, without what may be a password.
+Result<std::string> checked_url(std::string_view from, std::string url);
+
+// Whether it is plain HTTP that leaves the machine.
+bool shows_secrets(std::string_view url);
+
+}  // namespace betrace::kms

@@ -1,0 +1,199 @@
+#include "providers/vault.h"
+
+#include <atomic>
+
+#include <fmt/format.h>
+
+#include "base/canonical_json.h"
+#include "base/encoding.h"
+#include "base/try.h"
+#include "providers/vault_blob.h"
+#include "providers/vault_client.h"
+#include "providers/vault_remedies.h"
+#include "providers/vault_settings.h"
+#include "providers/vault_tokens.h"
+#include "providers/wrap_limits.h"
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+namespace {
+
+constexpr std::size_t data_key_bytes = 32;
+// A token that is refused although it is younger is not refused for its age.
+constexpr std::chrono::seconds between_log_ins{10};
+
+WipedString opening(const EncryptionContext& context) {
+  return WipedString(
+      fmt::format(R"({{"associated_data":"{}")", base64_encode(as_bytes(canonical_json(context)))));
+}
+
+class VaultProvider final : public Provider {
+ public:
+  VaultProvider(const ProviderEnvironment& environment, VaultSettings settings)
+      : settings_(std::move(settings)),
+        master_key_id_(settings_.master_key_id()),
+        clock_(environment.clock),
+        client_(settings_, environment.http, environment.clock),
+        tokens_(vault_tokens(settings_, client_, environment.clock), environment.clock),
+        remedies_(settings_) {}
+
+  std::string_view name() const override { return "vault"; }
+  const Remedies* remedies() const override { return &remedies_; }
+  std::string description() const override {
+    return fmt::format("Vault - address: {}, key: {}", settings_.address, master_key_id_);
+  }
+
+  Result<DataKey> generate_data_key(const CallContext& call,
+                                    const EncryptionContext& context) override {
+    TRY(check_wrap_context(context));
+    if (binding_.load() != Binding::ignored) {
+      auto made = TRY(data_key_of_vault(call, context));
+      if (is_bound(call, made, context)) return made;
+    }
+    SecretBytes plaintext = SecretBytes::random(data_key_bytes);
+    Wrapping wrapped = TRY(encrypt(call, plaintext.expose(), context));
+    return DataKey{std::move(plaintext), std::move(wrapped)};
+  }
+
+  Result<Wrapping> encrypt(const CallContext& call, std::span<const std::uint8_t> plaintext,
+                           const EncryptionContext& context) override {
+    TRY(check_wrap_context(context));
+    TRY(check_wrap_size(plaintext.size()));
+    WipedString body = opening(context);
+    body += R"(,"plaintext":")";
+    base64_append(plaintext, body);
+    body += R"("})";
+    return wrapping_in(TRY(ask(call, of_key("encrypt", "encrypt", std::move(body)))), "encrypt");
+  }
+
+  Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
+                              const EncryptionContext& context) override {
+    TRY(check_wrap_context(context));
+    if (wrapping.provider != name()) {
+      return fail(
+          ErrorCode::wrapped_elsewhere,
+          fmt::format("the key was wrapped by provider '{}', not by 'vault'", wrapping.provider));
+    }
+    if (wrapping.master_key_id != master_key_id_) {
+      return fail(ErrorCode::wrapped_elsewhere,
+                  fmt::format("the key was wrapped under master key {}, not under {}",
+                              wrapping.master_key_id, master_key_id_));
+    }
+    const auto text = TRY(vault_text(wrapping.blob, master_key_id_));
+    WipedString body = opening(context);
+    body += fmt::format(R"(,"ciphertext":"{}"}})", text);
+    return secret_in(TRY(ask(call, of_key("decrypt", "decrypt", std::move(body)))), "decrypt");
+  }
+
+  Result<MasterKeyInfo> describe_key(const CallContext& call) override {
+    const auto answer =
+        TRY(ask(call, {.method = "GET",
+                       .path = fmt::format("{}/keys/{}", settings_.mount, settings_.key),
+                       .purpose = "describe key"}));
+    const auto type = answer.text("/data/type");
+    if (!type) return strange("describe key", "its type is missing");
+    MasterKeyInfo info{.key_id = master_key_id_, .state = "Enabled"};
+    const auto unusable = [&](std::string state) {
+      info.usable = false;
+      info.state = std::move(state);
+    };
+    const bool aead = type->starts_with("aes256-gcm") || type->ends_with("chacha20-poly1305");
+    if (!aead) {
+      unusable(fmt::format("of type {}, which binds no context; aes256-gcm96 does", *type));
+    } else if (answer.flag("/data/derived").value_or(false)) {
+      unusable("derived, which needs a context of Vault's own");
+    } else if (answer.flag("/data/soft_deleted").value_or(false)) {
+      unusable("soft deleted");
+    }
+    return info;
+  }
+
+ private:
+  VaultRequest of_key(std::string_view verb, std::string_view purpose, WipedString body) const {
+    return {.path = fmt::format("{}/{}/{}", settings_.mount, verb, settings_.key),
+            .purpose = std::string(purpose),
+            .body = std::move(body)};
+  }
+
+  // HashiCorp's datakey takes no associated data and says nothing: such a key would open under no
+  // context at all. Where it cannot be tried, the key is not used either.
+  bool is_bound(const CallContext& call, const DataKey& made, const EncryptionContext& context) {
+    if (binding_.load() == Binding::honoured) return true;
+    const auto opened = decrypt(call, made.wrapped, context);
+    if (opened) {
+      binding_ = Binding::honoured;
+    } else if (opened.error().code == ErrorCode::invalid_ciphertext &&
+               binding_.exchange(Binding::ignored) != Binding::ignored) {
+      logger(log_category::kms)
+          .info(
+              "This Vault binds no context to its data keys: they are made here, and wrapped by "
+              "its encrypt");
+    }
+    return opened.has_value();
+  }
+
+  Result<DataKey> data_key_of_vault(const CallContext& call, const EncryptionContext& context) {
+    constexpr std::string_view purpose = "generate data key";
+    WipedString body = opening(context);
+    body += R"(,"bits":256})";
+    const auto answer = TRY(ask(call, of_key("datakey/plaintext", purpose, std::move(body))));
+    SecretBytes plaintext = TRY(secret_in(answer, purpose));
+    if (plaintext.size() != data_key_bytes) return strange(purpose, "it has not 32 bytes");
+    Wrapping wrapped = TRY(wrapping_in(answer, purpose));
+    return DataKey{std::move(plaintext), std::move(wrapped)};
+  }
+
+  // With a token that may have ended or been revoked since: once more with another, but not for
+  // every call of a caller whom a policy refuses.
+  Result<JsonAnswer> ask(const CallContext& call, const VaultRequest& request) {
+    const auto token = TRY(tokens_.get(call));
+    auto answer = client_.ask(call, request, token->value);
+    if (answer || answer.error().code != ErrorCode::kms_access_denied) return answer;
+    if (clock_.now() - token->obtained_at < between_log_ins) return answer;
+    tokens_.forget(token);
+    const auto fresh = tokens_.get(call);
+    if (!fresh) return std::unexpected(fresh.error());
+    return client_.ask(call, request, (*fresh)->value);
+  }
+
+  Result<SecretBytes> secret_in(const JsonAnswer& answer, std::string_view purpose) const {
+    const auto text = answer.text("/data/plaintext");
+    const auto bytes = text ? base64_decode(*text) : std::nullopt;
+    if (!bytes || bytes->empty() || bytes->size() > wrap_bytes_max) {
+      return strange(purpose, "plaintext is missing or not base64");
+    }
+    return SecretBytes::copy_of(*bytes);
+  }
+
+  Result<Wrapping> wrapping_in(const JsonAnswer& answer, std::string_view purpose) const {
+    const auto text = answer.text("/data/ciphertext");
+    auto blob = text ? vault_blob(*text, master_key_id_) : std::nullopt;
+    if (!blob) return strange(purpose, "ciphertext is missing or not vault:vN:base64");
+    return Wrapping{.provider = "vault", .master_key_id = master_key_id_, .blob = *std::move(blob)};
+  }
+
+  std::unexpected<Error> strange(std::string_view purpose, std::string_view what) const {
+    return fail(ErrorCode::kms_unavailable,
+                fmt::format("Failed to {}: {} answered something else: {}", purpose,
+                            settings_.address, what));
+  }
+
+  const VaultSettings settings_;
+  const std::string master_key_id_;
+  const Clock& clock_;
+  const VaultClient client_;
+  VaultTokenCache tokens_;
+  const VaultRemedies remedies_;
+  enum class Binding : std::uint8_t { unknown, honoured, ignored };
+  std::atomic<Binding> binding_ = Binding::unknown;  // of contexts, by datakey
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Provider>> make_vault_provider(const ProviderEnvironment& environment) {
+  VaultSettings settings = TRY(read_vault_settings(environment));
+  for (const std::string& warning : settings.warnings) logger(log_category::kms).warn(warning);
+  return std::make_unique<VaultProvider>(environment, std::move(settings));
+}
+
+}  // namespace betrace::kms

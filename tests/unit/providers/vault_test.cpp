@@ -1,0 +1,150 @@
+#include "providers/vault.h"
+
+#include <gtest/gtest.h>
+
+#include "base/canonical_json.h"
+#include "base/encoding.h"
+#include "providers/vault_blob.h"
+#include "unit/providers/vault_world.h"
+
+namespace betrace::kms {
+namespace {
+
+const CallContext call = CallContext::system("test");
+const EncryptionContext context{{"keyType", "signing"}, {"tenantId", "acme"}};
+
+struct VaultProviderTest : testing::Test, VaultWorld {
+  VaultProviderTest() {
+    vault.accept_token("t");
+    settings["vault.token"] = "t";
+  }
+};
+
+TEST_F(VaultProviderTest, AsksTransitWithTheContextAsAssociatedData) {
+  const auto made = provider()->generate_data_key(call, context);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(made->wrapped.master_key_id, "transit/master");
+  const auto asked = vault.seen()[1];
+  EXPECT_EQ(vault.seen()[0].path, "auth/token/lookup-self");
+  EXPECT_EQ(asked.path, "transit/datakey/plaintext/master");
+  EXPECT_EQ(asked.token, "t");
+  EXPECT_EQ(asked.body, R"({"associated_data":")" +
+                            base64_encode(as_bytes(canonical_json(context))) + R"(","bits":256})");
+}
+
+TEST_F(VaultProviderTest, TriesOnceWhetherDataKeysAreBoundToTheirContext) {
+  const auto its = provider();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(vault.count("transit/datakey"), 5U);
+  EXPECT_EQ(vault.count("transit/decrypt"), 1U);
+}
+
+TEST_F(VaultProviderTest, MakesDataKeysItselfWhereVaultBindsNoContextToThem) {
+  vault.let_datakey_ignore_context();
+  const auto its = provider();
+  for (int i = 0; i < 3; ++i) {
+    const auto made = its->generate_data_key(call, context);
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(made->plaintext.size(), 32U);
+    const auto opened = its->decrypt(call, made->wrapped, context);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_TRUE(*opened == made->plaintext);
+    EXPECT_EQ(its->decrypt(call, made->wrapped, {}).error().code, ErrorCode::invalid_ciphertext);
+  }
+  EXPECT_EQ(vault.count("transit/datakey"), 1U);
+  EXPECT_EQ(vault.count("transit/encrypt"), 3U);
+}
+
+TEST_F(VaultProviderTest, WhereItMayNotDecryptItMakesDataKeysByEncryptAndTriesAgain) {
+  vault.deny("transit/decrypt/master");
+  const auto its = provider();
+  EXPECT_TRUE(its->generate_data_key(call, context));
+  EXPECT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(vault.count("transit/datakey"), 2U);
+  EXPECT_EQ(vault.count("transit/encrypt"), 2U);
+}
+
+TEST_F(VaultProviderTest, ANamespaceGoesAlongAndIsPartOfTheMasterKeysName) {
+  settings["vault.namespace"] = "/team/kms/";
+  settings["vault.transit.mount"] = "transit/";
+  const auto made = provider()->generate_data_key(call, context);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(made->wrapped.master_key_id, "team/kms/transit/master");
+  EXPECT_EQ(vault.seen()[1].name_space, "team/kms");
+}
+
+TEST_F(VaultProviderTest, DescribesWhatCannotWrapWithAContext) {
+  EXPECT_TRUE(provider()->describe_key(call)->usable);
+  vault.create_key("master", "rsa-4096");
+  EXPECT_FALSE(provider()->describe_key(call)->usable);
+  EXPECT_TRUE(provider()->describe_key(call)->state.starts_with("of type rsa-4096"));
+  vault.create_key("master");
+  vault.describe_as("master", R"("derived":true)");
+  EXPECT_TRUE(provider()->describe_key(call)->state.starts_with("derived"));
+  vault.describe_as("master", R"("soft_deleted":true)");
+  EXPECT_EQ(provider()->describe_key(call)->state, "soft deleted");
+}
+
+struct Said {
+  int status;
+  std::string words;
+  ErrorCode code;
+};
+
+TEST_F(VaultProviderTest, EachStatusHasItsCodeAndKeepsVaultsWords) {
+  using enum ErrorCode;
+  const auto its = provider();
+  const auto wrapped = its->generate_data_key(call, context)->wrapped;
+  for (const auto& [status, words, code] : std::initializer_list<Said>{
+           {400, "cipher: message authentication failed", invalid_ciphertext},
+           {400, "invalid ciphertext: version is too new", invalid_ciphertext},
+           {400, "encryption key not found", kms_key_disabled},
+           {400, "ciphertext or signature version is disallowed by policy (too old)",
+            kms_key_disabled},
+           {400, "something new", invalid_argument},
+           {403, "1 error occurred: permission denied", kms_access_denied},
+           {404, "no handler for route", kms_key_disabled},
+           {405, "unsupported operation", invalid_argument},
+           {412, "required index state not present", kms_unavailable},
+           {429, "rate limit quota exceeded", kms_unavailable},
+           {472, "", kms_unavailable},
+           {473, "", kms_unavailable},
+           {500, "internal error", kms_unavailable},
+           {502, "", kms_unavailable},
+           {503, "Vault is sealed", kms_unavailable}}) {
+    vault.add_trouble({.path = "transit/decrypt",
+                       .status = status,
+                       .body = words.empty() ? "" : R"({"errors":[")" + words + R"("]})"});
+    const auto opened = its->decrypt(call, wrapped, context);
+    ASSERT_FALSE(opened) << status;
+    EXPECT_EQ(to_string(opened.error().code), to_string(code)) << status << " " << words;
+    EXPECT_NE(opened.error().message.find(words), std::string::npos) << opened.error().message;
+    EXPECT_EQ(opened.error().throttled, status == 429);
+  }
+}
+
+TEST_F(VaultProviderTest, AStandbyThatSendsUsElsewhereIsNotFollowedWithTheToken) {
+  vault.add_trouble({.path = "transit/keys",
+                     .status = 307,
+                     .headers = {{"location", "http://10.0.0.1:8200/v1/transit/keys/master"}}});
+  const auto described = provider()->describe_key(call);
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().code, ErrorCode::kms_unavailable);
+  EXPECT_NE(described.error().message.find("http://10.0.0.1:8200"), std::string::npos);
+}
+
+TEST(VaultBlob, IsVaultsTextAndBackInOneForm) {
+  const auto blob = vault_blob("vault:v258:AAEC", "transit/master");
+  ASSERT_TRUE(blob);
+  EXPECT_EQ(hex_encode(*blob).substr(18), "00000102000102");
+  EXPECT_EQ(*vault_text(*blob, "transit/master"), "vault:v258:AAEC");
+  EXPECT_EQ(vault_text(*blob, "transit/other").error().code, ErrorCode::wrapped_elsewhere);
+  for (const auto* text :
+       {"", "vault:v1", "vault:v1:", "vault:v0:AAEC", "vault:v1:AAE", "vault:v-1:AAEC",
+        "vault:v99999999999:AAEC", "local:v1:AAEC", "vault:v1:AAF="}) {
+    EXPECT_FALSE(vault_blob(text, "transit/master")) << text;
+  }
+}
+
+}  // namespace
+}  // namespace betrace::kms
