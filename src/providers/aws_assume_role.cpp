@@ -1,7 +1,5 @@
 #include "providers/aws_assume_role.h"
 
-#include <charconv>
-
 #include <fmt/format.h>
 
 #include "base/encoding.h"
@@ -10,34 +8,6 @@
 #include "providers/aws_exchange.h"
 
 namespace betrace::kms {
-namespace {
-
-int digits(std::string_view text, std::size_t offset, std::size_t count) {
-  int value = -1;
-  const char* const begin = text.data() + offset;
-  const auto [end, error] = std::from_chars(begin, begin + count, value);
-  return error == std::errc() && end == begin + count ? value : -1;
-}
-
-}  // namespace
-
-std::optional<SystemTime> parse_utc_time(std::string_view text) {
-  if (text.size() < 20 || text.size() > 40 || text.back() != 'Z' || text[4] != '-' ||
-      text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') {
-    return std::nullopt;
-  }
-  const int year = digits(text, 0, 4), month = digits(text, 5, 2), day = digits(text, 8, 2);
-  const int hour = digits(text, 11, 2), minute = digits(text, 14, 2), second = digits(text, 17, 2);
-  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0) return std::nullopt;
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  const auto fraction = text.substr(19, text.size() - 20);
-  if (!date.ok() || (!fraction.empty() && fraction.front() != '.')) return std::nullopt;
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
-}
-
 Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
                                    const RoleRequest& request, const AwsCredentials& by) {
   std::string form = fmt::format(

@@ -31,7 +31,4 @@ struct RoleRequest {
 Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
                                    const RoleRequest& request, const AwsCredentials& by);
 
-// RFC 3339, UTC: "2026-11-23T02:00:00Z", fractions allowed.
-std::optional<SystemTime> parse_utc_time(std::string_view text);
-
 }  // namespace betrace::kms

@@ -26,6 +26,7 @@ namespace betrace::kms {
 struct Token {
   WipedString value;
   std::optional<SystemTime> expires_at = {};  // absent: not known to expire
+  SystemTime obtained_at = {};
 };
 
 // `Credentials` has `std::optional<SystemTime> expires_at`.
@@ -141,6 +142,24 @@ void CredentialCache<Credentials>::forget(const Pointer& refused) {
   if (current_ != refused) return;
   current_.reset();
   retry_at_ = {};
+}
+
+// `send` with what the cache has; where the server refuses it (`is_refusal`), once more with
+// others. What is younger than ten seconds is not refused for its age: a policy that refuses
+// everything must not cause a log-in for every call. `Credentials` has `SystemTime obtained_at`.
+template <class Credentials, class Send, class IsRefusal>
+auto call_with(CredentialCache<Credentials>& cache, const Clock& clock, const CallContext& call,
+               Send send, IsRefusal is_refusal) -> std::invoke_result_t<Send, const Credentials&> {
+  constexpr std::chrono::seconds between_log_ins{10};
+  const auto held = cache.get(call);
+  if (!held) return std::unexpected(held.error());
+  auto answer = send(**held);
+  if (answer || !is_refusal(answer.error())) return answer;
+  if (clock.now() - (*held)->obtained_at < between_log_ins) return answer;
+  cache.forget(*held);
+  const auto fresh = cache.get(call);
+  if (!fresh) return std::unexpected(fresh.error());
+  return send(**fresh);
 }
 
 }  // namespace betrace::kms

@@ -7,6 +7,7 @@
 #include "base/canonical_json.h"
 #include "base/encoding.h"
 #include "base/try.h"
+#include "providers/named_blob.h"
 #include "providers/vault_blob.h"
 #include "providers/vault_client.h"
 #include "providers/vault_remedies.h"
@@ -19,8 +20,6 @@ namespace betrace::kms {
 namespace {
 
 constexpr std::size_t data_key_bytes = 32;
-// A token that is refused although it is younger is not refused for its age.
-constexpr std::chrono::seconds between_log_ins{10};
 
 WipedString opening(const EncryptionContext& context) {
   return WipedString(
@@ -69,19 +68,10 @@ class VaultProvider final : public Provider {
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    if (wrapping.provider != name()) {
-      return fail(
-          ErrorCode::wrapped_elsewhere,
-          fmt::format("the key was wrapped by provider '{}', not by 'vault'", wrapping.provider));
-    }
-    if (wrapping.master_key_id != master_key_id_) {
-      return fail(ErrorCode::wrapped_elsewhere,
-                  fmt::format("the key was wrapped under master key {}, not under {}",
-                              wrapping.master_key_id, master_key_id_));
-    }
-    const auto text = TRY(vault_text(wrapping.blob, master_key_id_));
+    const auto text = vault_text(TRY(open_named_blob(wrapping, name(), master_key_id_)));
+    if (!text) return fail(ErrorCode::invalid_ciphertext, "the wrapped key was altered");
     WipedString body = opening(context);
-    body += fmt::format(R"(,"ciphertext":"{}"}})", text);
+    body += fmt::format(R"(,"ciphertext":"{}"}})", *text);
     return secret_in(TRY(ask(call, of_key("decrypt", "decrypt", std::move(body)))), "decrypt");
   }
 
@@ -143,17 +133,12 @@ class VaultProvider final : public Provider {
     return DataKey{std::move(plaintext), std::move(wrapped)};
   }
 
-  // With a token that may have ended or been revoked since: once more with another, but not for
-  // every call of a caller whom a policy refuses.
+  // Vault answers to a token that has ended as to a policy that refuses.
   Result<JsonAnswer> ask(const CallContext& call, const VaultRequest& request) {
-    const auto token = TRY(tokens_.get(call));
-    auto answer = client_.ask(call, request, token->value);
-    if (answer || answer.error().code != ErrorCode::kms_access_denied) return answer;
-    if (clock_.now() - token->obtained_at < between_log_ins) return answer;
-    tokens_.forget(token);
-    const auto fresh = tokens_.get(call);
-    if (!fresh) return std::unexpected(fresh.error());
-    return client_.ask(call, request, (*fresh)->value);
+    return call_with(
+        tokens_, clock_, call,
+        [&](const VaultToken& token) { return client_.ask(call, request, token.value); },
+        [](const Error& error) { return error.code == ErrorCode::kms_access_denied; });
   }
 
   Result<SecretBytes> secret_in(const JsonAnswer& answer, std::string_view purpose) const {
@@ -167,9 +152,11 @@ class VaultProvider final : public Provider {
 
   Result<Wrapping> wrapping_in(const JsonAnswer& answer, std::string_view purpose) const {
     const auto text = answer.text("/data/ciphertext");
-    auto blob = text ? vault_blob(*text, master_key_id_) : std::nullopt;
-    if (!blob) return strange(purpose, "ciphertext is missing or not vault:vN:base64");
-    return Wrapping{.provider = "vault", .master_key_id = master_key_id_, .blob = *std::move(blob)};
+    const auto bytes = text ? vault_bytes(*text) : std::nullopt;
+    if (!bytes) return strange(purpose, "ciphertext is missing or not vault:vN:base64");
+    return Wrapping{.provider = "vault",
+                    .master_key_id = master_key_id_,
+                    .blob = name_blob(master_key_id_, *bytes)};
   }
 
   std::unexpected<Error> strange(std::string_view purpose, std::string_view what) const {

@@ -4,8 +4,7 @@
 // The encryption context goes as `associated_data`, its canonical JSON in base64. A blob is
 //   01 | first 8 bytes of SHA-256(master key id) | key version, 4 bytes, big-endian | ciphertext
 // and is opened elsewhere as "vault:v" VERSION ":" base64(ciphertext): bytes, because a bit of a
-// base64 text can change without changing what it says; the hash, because Vault's answer to another
-// key's blob is the same as to another context.
+// base64 text can change without changing what it says.
 #pragma once
 
 #include <memory>

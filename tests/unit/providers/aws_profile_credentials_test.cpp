@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/encoding.h"
 #include "provider_world.h"
 #include "temporary_folder.h"
 
