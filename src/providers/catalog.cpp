@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "providers/aws.h"
+#include "providers/gcp.h"
 #include "providers/local.h"
 #include "providers/vault.h"
 
@@ -25,7 +26,7 @@ constexpr std::array rows{
     Row{"local", make_local_provider},
     Row{"aws", make_aws_provider},
     Row{"vault", make_vault_provider},
-    Row{"gcp", nullptr},
+    Row{"gcp", make_gcp_provider},
     Row{"azure", nullptr},
     Row{"pkcs11", nullptr},
 };

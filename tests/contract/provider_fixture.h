@@ -50,5 +50,6 @@ const std::map<std::string, FixtureFactory>& provider_fixtures();
 std::unique_ptr<ProviderFixture> local_fixture();
 std::unique_ptr<ProviderFixture> aws_fixture();
 std::unique_ptr<ProviderFixture> vault_fixture();
+std::unique_ptr<ProviderFixture> gcp_fixture();
 
 }  // namespace betrace::kms

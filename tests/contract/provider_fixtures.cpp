@@ -15,6 +15,7 @@ const std::map<std::string, FixtureFactory>& provider_fixtures() {
       {"local", local_fixture},
       {"aws", aws_fixture},
       {"vault", vault_fixture},
+      {"gcp", gcp_fixture},
   };
   return fixtures;
 }

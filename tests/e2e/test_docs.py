@@ -66,6 +66,10 @@ TABLE = {
                                           "test_aws_localstack.py; the same configuration: "
                                           "aws-kms-setup.md, On a laptop"),
     "aws.md: Test on a laptop #2": Runs(environment={"KEY_ARN": "{key}"}, prints=("{key}",)),
+    "gcp.md: Make the master key": CannotRun("needs Google Cloud and gcloud"),
+    "gcp.md: Permissions": CannotRun("needs Google Cloud and gcloud"),
+    "gcp.md: Configuration": Loads(),
+    "gcp.md: Test on a laptop": CannotRun("needs Google Cloud"),
     "vault.md: Make the master key": CannotRun("needs a Vault: test_vault.py runs it"),
     "vault.md: Permissions": CannotRun("needs a Vault: test_vault.py runs it"),
     "vault.md: Log in": CannotRun("needs a Vault: test_vault.py runs it"),

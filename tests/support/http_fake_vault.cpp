@@ -9,25 +9,6 @@
 #include "base/json.h"
 
 namespace betrace::kms {
-namespace {
-
-HttpAnswer json(int status, std::string_view body) {
-  HttpAnswer answer{.status = status};
-  answer.body = body;
-  return answer;
-}
-HttpAnswer error(int status, std::string_view words) {
-  return json(status, fmt::format(R"({{"errors":["{}"]}})", words));
-}
-
-std::string field(const std::string& body, std::string_view name) {
-  JsonDocument document;
-  if (!document.parse(body)) return {};
-  const auto* found = document.root().get_object().if_contains(name);
-  return found != nullptr && found->is_string() ? std::string(found->get_string()) : "";
-}
-
-}  // namespace
 
 void FakeVault::create_key(const std::string& name, const std::string& type) {
   const std::lock_guard lock(mutex_);
@@ -66,54 +47,20 @@ void FakeVault::deny(const std::string& path) {
   const std::lock_guard lock(mutex_);
   denied_.insert(path);
 }
-void FakeVault::add_trouble(Trouble trouble) {
-  const std::lock_guard lock(mutex_);
-  troubles_.push_back(std::move(trouble));
-}
-std::vector<FakeVault::Seen> FakeVault::seen() const {
-  const std::lock_guard lock(mutex_);
-  return seen_;
-}
-std::size_t FakeVault::count(std::string_view path_part) const {
-  const std::lock_guard lock(mutex_);
-  return static_cast<std::size_t>(std::ranges::count_if(
-      seen_, [&](const Seen& each) { return each.path.contains(path_part); }));
-}
-
-Result<HttpAnswer> FakeVault::send(const HttpCall& call) {
-  const std::lock_guard lock(mutex_);
-  Seen one{.method = call.method, .body = std::string(std::string_view(call.body))};
-  one.path = call.url.substr(call.url.find("/v1/") + 4);
-  for (const auto& [name, value] : call.headers) {
-    if (name == "X-Vault-Token") one.token = value;
-    if (name == "X-Vault-Namespace") one.name_space = value;
-  }
-  seen_.push_back(one);
-  const auto trouble = std::ranges::find_if(
-      troubles_, [&](const Trouble& each) { return one.path.starts_with(each.path); });
-  if (trouble == troubles_.end()) return answer(one);
-  auto now = *trouble;
-  if (--trouble->times == 0) troubles_.erase(trouble);
-  now.times = 1;
-  if (now.network) return std::unexpected(*now.network);
-  if (now.delay > call.timeout) return fail(ErrorCode::kms_timeout, "timed out");
-  auto made = json(now.status, now.body);
-  made.headers = now.headers;
-  return made;
-}
-
 Result<HttpAnswer> FakeVault::answer(const Seen& seen) {
-  if (seen.path.starts_with("auth/") && seen.path.ends_with("/login")) {
-    return log_in(seen.path.substr(5, seen.path.size() - 11), seen.body);
+  const auto path = seen.path.substr(std::string_view("/v1/").size());
+  if (path.starts_with("auth/") && path.ends_with("/login")) {
+    return log_in(path.substr(5, path.size() - 11), seen.body);
   }
-  const auto token = tokens_.find(seen.token);
+  const auto given = seen.header("X-Vault-Token");
+  const auto token = tokens_.find(given);
   if (token == tokens_.end() || !token->second.lives(clock_.now())) {
     return error(403, "permission denied");
   }
-  if (denied_.contains(seen.path)) return error(403, "1 error occurred: permission denied");
-  if (seen.path == "auth/token/renew-self") return renew(seen.token);
-  if (seen.path == "auth/token/lookup-self") return look_up(seen.token);
-  return transit(seen);
+  if (denied_.contains(path)) return error(403, "1 error occurred: permission denied");
+  if (path == "auth/token/renew-self") return renew(given);
+  if (path == "auth/token/lookup-self") return look_up(given);
+  return transit(path, seen);
 }
 
 HttpAnswer FakeVault::log_in(const std::string& mount, const std::string& body) {
@@ -146,26 +93,26 @@ HttpAnswer FakeVault::look_up(const std::string& name) {
                           token.life.count() == 0 ? 0 : left.count(), token.life.count() != 0));
 }
 
-HttpAnswer FakeVault::transit(const Seen& seen) {
-  const auto name = seen.path.substr(seen.path.rfind('/') + 1);
+HttpAnswer FakeVault::transit(const std::string& path, const Seen& seen) {
+  const auto name = path.substr(path.rfind('/') + 1);
   const auto key = keys_.find(name);
-  const bool reads = seen.path == "transit/keys/" + name;
+  const bool reads = path == "transit/keys/" + name;
   if (key == keys_.end())
     return reads ? json(404, R"({"errors":[]})") : error(400, "encryption key not found");
   if (reads) {
     return json(200, fmt::format(R"({{"data":{{"name":"{}","type":"{}"{}}}}})", name,
                                  key->second.type, key->second.fields));
   }
-  const auto aad = field(seen.body, "associated_data");
-  if (seen.path == "transit/datakey/plaintext/" + name) {
+  const auto aad = seen.field("associated_data");
+  if (path == "transit/datakey/plaintext/" + name) {
     const auto fresh = SecretBytes::random(32);
     return wrap(key->second, fresh.expose(), datakey_ignores_context_ ? "" : aad, true);
   }
-  if (seen.path == "transit/encrypt/" + name) {
-    return wrap(key->second, *base64_decode(field(seen.body, "plaintext")), aad, false);
+  if (path == "transit/encrypt/" + name) {
+    return wrap(key->second, *base64_decode(seen.field("plaintext")), aad, false);
   }
-  if (seen.path == "transit/decrypt/" + name) {
-    return unwrap(key->second, field(seen.body, "ciphertext"), aad);
+  if (path == "transit/decrypt/" + name) {
+    return unwrap(key->second, seen.field("ciphertext"), aad);
   }
   return error(404, "no handler for route");
 }

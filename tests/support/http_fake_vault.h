@@ -3,37 +3,20 @@
 // order. Never sleeps. Thread-safe.
 #pragma once
 
-#include <deque>
 #include <map>
-#include <mutex>
-#include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "betrace/kms/clock.h"
 #include "betrace/kms/key.h"
 #include "betrace/kms/secret_bytes.h"
 
-#include "base/http.h"
+#include "support/scripted_http.h"
 
 namespace betrace::kms {
 
-class FakeVault final : public HttpClient {
+class FakeVault final : public ScriptedHttp {
  public:
-  struct Trouble {
-    std::string path;  // that it begins with; empty: any
-    int status = 500;
-    Headers headers = {};
-    std::string body = {};
-    std::optional<Error> network = {};  // no answer at all
-    std::chrono::milliseconds delay{};  // longer than the call's timeout: kms_timeout
-    int times = 1;
-  };
-  struct Seen {
-    std::string method, path, token, name_space, body;
-  };
-
   explicit FakeVault(const Clock& clock) : clock_(clock) {}
 
   void create_key(const std::string& name, const std::string& type = "aes256-gcm96");
@@ -50,12 +33,6 @@ class FakeVault final : public HttpClient {
   void accept_login(const std::string& mount, const std::string& body, std::chrono::seconds life,
                     std::chrono::seconds longest = {});
   void deny(const std::string& path);
-  void add_trouble(Trouble trouble);
-
-  std::vector<Seen> seen() const;
-  std::size_t count(std::string_view path_part) const;
-
-  Result<HttpAnswer> send(const HttpCall& call) override;
 
  private:
   struct Token {
@@ -72,24 +49,24 @@ class FakeVault final : public HttpClient {
     SecretBytes master;
   };
 
-  Result<HttpAnswer> answer(const Seen& seen);
+  Result<HttpAnswer> answer(const Seen& seen) override;
+  static HttpAnswer error(int status, std::string_view words) {
+    return json(status, fmt::format(R"({{"errors":["{}"]}})", words));
+  }
   HttpAnswer log_in(const std::string& mount, const std::string& body);
   HttpAnswer renew(const std::string& token);
   HttpAnswer look_up(const std::string& token);
-  HttpAnswer transit(const Seen& seen);
+  HttpAnswer transit(const std::string& path, const Seen& seen);
   HttpAnswer wrap(const Key& key, std::span<const std::uint8_t> plaintext, const std::string& aad,
                   bool show) const;
   HttpAnswer unwrap(const Key& key, const std::string& text, const std::string& aad) const;
   void give(const std::string& token, std::chrono::seconds life, std::chrono::seconds longest);
 
   const Clock& clock_;
-  mutable std::mutex mutex_;
   std::map<std::string, Key> keys_;
   std::map<std::string, Token> tokens_;
   std::map<std::string, Login> logins_;
   std::set<std::string> denied_;
-  std::deque<Trouble> troubles_;
-  std::vector<Seen> seen_;
   bool datakey_ignores_context_ = false;
   int given_ = 0;
 };

@@ -133,7 +133,7 @@ TEST(Serve, EndsWithTwoAndOneLineForEachMistake) {
 
 TEST(Serve, AProviderOfALaterReleaseEndsWithTwo) {
   const TemporaryDirectory directory;
-  Daemon daemon(directory, {"-Dbetrace.kms.provider=gcp"});
+  Daemon daemon(directory, {"-Dbetrace.kms.provider=azure"});
   EXPECT_EQ(daemon.wait_for_end(), 2);
   EXPECT_NE(daemon.log().find("not in this release"), std::string::npos) << daemon.log();
 }

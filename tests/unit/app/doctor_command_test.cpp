@@ -109,7 +109,7 @@ TEST_F(DoctorCommand, ExaminesAwsLiveAndNamesWhatIsDenied) {
 }
 
 TEST_F(DoctorCommand, GivesAnUnsupportedProviderAsAFindingAndEndsWithTwo) {
-  for (const std::string name : {"gcp", "nonsense"}) {
+  for (const std::string name : {"azure", "nonsense"}) {
     fake.out.str("");
     properties =
         "betrace.kms.data-dir=" + directory.path() + "\nbetrace.kms.provider=" + name + "\n";

@@ -25,9 +25,9 @@ TEST_F(VaultProviderTest, AsksTransitWithTheContextAsAssociatedData) {
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->wrapped.master_key_id, "transit/master");
   const auto asked = vault.seen()[1];
-  EXPECT_EQ(vault.seen()[0].path, "auth/token/lookup-self");
-  EXPECT_EQ(asked.path, "transit/datakey/plaintext/master");
-  EXPECT_EQ(asked.token, "t");
+  EXPECT_EQ(vault.seen()[0].path, "/v1/auth/token/lookup-self");
+  EXPECT_EQ(asked.path, "/v1/transit/datakey/plaintext/master");
+  EXPECT_EQ(asked.header("X-Vault-Token"), "t");
   EXPECT_EQ(asked.body, R"({"associated_data":")" +
                             base64_encode(as_bytes(canonical_json(context))) + R"(","bits":256})");
 }
@@ -70,7 +70,7 @@ TEST_F(VaultProviderTest, ANamespaceGoesAlongAndIsPartOfTheMasterKeysName) {
   const auto made = provider()->generate_data_key(call, context);
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_EQ(made->wrapped.master_key_id, "team/kms/transit/master");
-  EXPECT_EQ(vault.seen()[1].name_space, "team/kms");
+  EXPECT_EQ(vault.seen()[1].header("X-Vault-Namespace"), "team/kms");
 }
 
 TEST_F(VaultProviderTest, DescribesWhatCannotWrapWithAContext) {
