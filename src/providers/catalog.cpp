@@ -10,6 +10,7 @@
 #include "providers/aws.h"
 #include "providers/gcp.h"
 #include "providers/local.h"
+#include "providers/pkcs11.h"
 #include "providers/vault.h"
 
 namespace betrace::kms {
@@ -28,7 +29,7 @@ constexpr std::array rows{
     Row{"vault", make_vault_provider},
     Row{"gcp", make_gcp_provider},
     Row{"azure", nullptr},
-    Row{"pkcs11", nullptr},
+    Row{"pkcs11", make_pkcs11_provider},
 };
 
 struct Registered {

@@ -12,10 +12,8 @@ std::unique_ptr<Provider> made(std::string_view name, const ProviderEnvironment&
 
 const std::map<std::string, FixtureFactory>& provider_fixtures() {
   static const std::map<std::string, FixtureFactory> fixtures{
-      {"local", local_fixture},
-      {"aws", aws_fixture},
-      {"vault", vault_fixture},
-      {"gcp", gcp_fixture},
+      {"local", local_fixture}, {"aws", aws_fixture},       {"vault", vault_fixture},
+      {"gcp", gcp_fixture},     {"pkcs11", pkcs11_fixture},
   };
   return fixtures;
 }
