@@ -100,7 +100,7 @@ void ask_provider(const Config& config, const World& world, Examination::Live& l
   };
   auto provider = make_provider(name, provider_environment(config, *live.http, variables, false));
   if (!provider) {
-    const auto available = available_provider_names();
+    const auto available = provider_names();
     facts.config.refused = provider.error().message;
     facts.config.provider_unsupported = std::ranges::find(available, name) == available.end();
     return;

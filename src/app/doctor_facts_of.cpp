@@ -81,7 +81,7 @@ ConfigFacts config_facts(const Config& config) {
   ConfigFacts facts{
       .provider = config.text("betrace.kms.provider"),
       .host = config.text("quarkus.http.host"),
-      .providers_available = available_provider_names(),
+      .providers_available = provider_names(),
       .private_key_ttl = std::chrono::minutes(config.integer("kms.cache.private-key-ttl-minutes")),
       .encryption_key_ttl =
           std::chrono::minutes(config.integer("kms.cache.encryption-key-ttl-minutes")),

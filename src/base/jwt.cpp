@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 
 #include "base/crypto.h"
@@ -31,7 +32,7 @@ Bio reader(std::string_view text) {
 // Asks nobody for a passphrase.
 int no_passphrase(char*, int, int, void*) { return -1; }
 
-Result<Bytes> rs256(const WipedString& private_key, std::string_view text) {
+Result<Bytes> sign(const WipedString& private_key, std::string_view text, JwtAlgorithm algorithm) {
   const Bio bio = reader(std::string_view(private_key));
   const PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
   if (!key || EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA ||
@@ -45,14 +46,18 @@ Result<Bytes> rs256(const WipedString& private_key, std::string_view text) {
   const auto bytes = as_bytes(text);
   std::size_t size = 0;
   Bytes signature;
-  if (EVP_DigestSignInit_ex(signing.get(), nullptr, "SHA256", nullptr, nullptr, key.get(),
+  EVP_PKEY_CTX* options = nullptr;  // the signing's own
+  if (EVP_DigestSignInit_ex(signing.get(), &options, "SHA256", nullptr, nullptr, key.get(),
                             nullptr) != 1 ||
+      (algorithm == JwtAlgorithm::ps256 &&
+       (EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(options, RSA_PSS_SALTLEN_DIGEST) != 1)) ||
       EVP_DigestSign(signing.get(), nullptr, &size, bytes.data(), bytes.size()) != 1) {
-    return fail(ErrorCode::internal, "RS256 cannot be begun");
+    return fail(ErrorCode::internal, "a signature cannot be begun");
   }
   signature.resize(size);
   if (EVP_DigestSign(signing.get(), signature.data(), &size, bytes.data(), bytes.size()) != 1) {
-    return fail(ErrorCode::internal, "RS256 failed");
+    return fail(ErrorCode::internal, "a signature failed");
   }
   signature.resize(size);
   return signature;
@@ -61,12 +66,12 @@ Result<Bytes> rs256(const WipedString& private_key, std::string_view text) {
 }  // namespace
 
 Result<WipedString> sign_jwt(std::string_view header, std::string_view claims,
-                             const WipedString& private_key) {
+                             const WipedString& private_key, JwtAlgorithm algorithm) {
   WipedString token;
   base64url_append(as_bytes(header), token);
   token += '.';
   base64url_append(as_bytes(claims), token);
-  const Bytes signature = TRY(rs256(private_key, std::string_view(token)));
+  const Bytes signature = TRY(sign(private_key, std::string_view(token), algorithm));
   token += '.';
   base64url_append(signature, token);
   return token;

@@ -31,14 +31,12 @@ struct ProviderEnvironment {
 };
 
 // `name` in any case. Errors: invalid_argument for an unknown name or a bad setting, the message
-// names key, value and what is accepted; not_implemented for a name this release only knows of.
+// names key, value and what is accepted.
 Result<std::unique_ptr<Provider>> make_provider(std::string_view name,
                                                 const ProviderEnvironment& environment);
 
 // The values of betrace.kms.provider: the built-in ones in the manual's order, then those that
 // register_provider() added.
 std::vector<std::string> provider_names();
-// Those of them that this release has.
-std::vector<std::string> available_provider_names();
 
 }  // namespace betrace::kms

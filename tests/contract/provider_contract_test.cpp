@@ -22,26 +22,9 @@ Bytes bytes_of(const SecretBytes& secret) {
   return {secret.expose().begin(), secret.expose().end()};
 }
 
-// The rows of the catalogue that this release can make.
-std::vector<std::string> available() {
-  FakeAws nobody;
-  FakeClock clock;
-  std::vector<std::string> names;
-  for (const auto& name : provider_names()) {
-    const auto provider =
-        make_provider(name, {.settings = [](std::string_view) { return std::nullopt; },
-                             .http = nobody,
-                             .clock = clock,
-                             .environment = {},
-                             .data_dir = "/nonexistent"});
-    if (provider || provider.error().code != ErrorCode::not_implemented) names.push_back(name);
-  }
-  return names;
-}
-
-TEST(ProviderCatalogue, EveryAvailableProviderHasAFixtureInThisSuite) {
-  const auto names = available();
-  EXPECT_GE(names.size(), 2u);
+TEST(ProviderCatalogue, EveryProviderHasAFixtureInThisSuite) {
+  const auto names = provider_names();
+  EXPECT_GE(names.size(), 6u);
   for (const auto& name : names) EXPECT_TRUE(provider_fixtures().contains(name)) << name;
   for (const auto& [name, fixture] : provider_fixtures()) {
     EXPECT_TRUE(std::ranges::find(names, name) != names.end()) << name;
@@ -69,7 +52,7 @@ class ProviderContract : public ::testing::TestWithParam<std::string> {
   std::unique_ptr<ProviderFixture> fixture_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Catalogue, ProviderContract, ::testing::ValuesIn(available()),
+INSTANTIATE_TEST_SUITE_P(Catalogue, ProviderContract, ::testing::ValuesIn(provider_names()),
                          [](const auto& info) { return info.param; });
 
 TEST_P(ProviderContract, NamesItselfAsTheCatalogueDoes) {

@@ -52,5 +52,6 @@ std::unique_ptr<ProviderFixture> aws_fixture();
 std::unique_ptr<ProviderFixture> vault_fixture();
 std::unique_ptr<ProviderFixture> gcp_fixture();
 std::unique_ptr<ProviderFixture> pkcs11_fixture();
+std::unique_ptr<ProviderFixture> azure_fixture();
 
 }  // namespace betrace::kms

@@ -13,7 +13,7 @@ std::unique_ptr<Provider> made(std::string_view name, const ProviderEnvironment&
 const std::map<std::string, FixtureFactory>& provider_fixtures() {
   static const std::map<std::string, FixtureFactory> fixtures{
       {"local", local_fixture}, {"aws", aws_fixture},       {"vault", vault_fixture},
-      {"gcp", gcp_fixture},     {"pkcs11", pkcs11_fixture},
+      {"gcp", gcp_fixture},     {"pkcs11", pkcs11_fixture}, {"azure", azure_fixture},
   };
   return fixtures;
 }

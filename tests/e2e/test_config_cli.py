@@ -138,11 +138,13 @@ def test_an_unknown_provider_is_refused_in_the_words_users_know(tmp_path):
             in done.stderr)
 
 
-@pytest.mark.parametrize("name", ["azure", "AZURE"])
-def test_a_provider_of_a_later_release_is_refused_and_says_so(tmp_path, name):
+@pytest.mark.parametrize("name,key", [
+    ("vault", "vault.token"), ("gcp", "gcp.kms.project-id"), ("AZURE", "azure.keyvault.uri"),
+    ("pkcs11", "pkcs11.module")])
+def test_a_provider_without_its_settings_names_what_is_missing(tmp_path, name, key):
     done = cli("serve", f"-Dbetrace.kms.provider={name}", cwd=tmp_path)
     assert done.returncode == 2
-    assert name.lower() in done.stderr and "not in this release" in done.stderr
+    assert key in done.stderr
 
 
 def test_aws_without_a_master_key_says_which_key_is_missing(tmp_path):

@@ -66,6 +66,10 @@ TABLE = {
                                           "test_aws_localstack.py; the same configuration: "
                                           "aws-kms-setup.md, On a laptop"),
     "aws.md: Test on a laptop #2": Runs(environment={"KEY_ARN": "{key}"}, prints=("{key}",)),
+    "azure.md: Make the master key": CannotRun("needs Azure and its CLI"),
+    "azure.md: Permissions": CannotRun("needs Azure and its CLI"),
+    "azure.md: Configuration": Loads(),
+    "azure.md: Test on a laptop": CannotRun("needs Azure"),
     "pkcs11.md: Make the master key": CannotRun("needs a token: test_pkcs11.py makes its keys so"),
     "pkcs11.md: Configuration": CannotRun("names a file of secrets: test_pkcs11.py loads the same"),
     "pkcs11.md: Test on a laptop": CannotRun("starts a daemon on port 8080: test_pkcs11.py does the "

@@ -167,14 +167,10 @@ TEST_F(ConfigWarning, KeysOfOthersAreNoneOfOurBusiness) {
 }
 
 TEST_F(ConfigWarning, AKeyWithoutEffectIsSaid) {
-  write("betrace.otlp.forward-endpoint=http://localhost:1\nbetrace.kms.second-provider=azure\n");
-  overrides_["betrace.kms.second.aws.kms.region"] = "eu-west-1";
-  overrides_["betrace.kms.second.azure.keyvault.key-name"] = "k";
-  EXPECT_EQ(
-      warnings(load()),
-      (Lines{"betrace.kms.second.azure.keyvault.key-name (-D) has no effect in this release yet",
-             "betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
-             "release yet"}));
+  write("betrace.otlp.forward-endpoint=http://localhost:1\n");
+  EXPECT_EQ(warnings(load()),
+            Lines{"betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
+                  "release yet"});
 }
 
 TEST_F(ConfigWarning, VariablesOfOtherToolsAreNotHeldAgainstAnybody) {

@@ -203,7 +203,7 @@ TEST_F(RenderedConfig, AsJsonIsJsonWithEveryKey) {
   EXPECT_TRUE(entries.at("vault.token").at("value").is_null());
   EXPECT_TRUE(entries.at("vault.token").at("source").is_null());
   EXPECT_TRUE(entries.at("vault.token").at("available").as_bool());
-  EXPECT_FALSE(entries.at("azure.keyvault.client-secret").at("available").as_bool());
+  EXPECT_FALSE(entries.at("betrace.otlp.forward-endpoint").at("available").as_bool());
 }
 
 }  // namespace

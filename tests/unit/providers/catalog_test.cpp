@@ -51,18 +51,6 @@ TEST(Catalogue, AnUnknownNameIsAnsweredWithTheSupportedOnes) {
   }
 }
 
-TEST(Catalogue, AProviderOfALaterReleaseIsRefusedInOneSentence) {
-  for (const std::string name : {"azure"}) {
-    const auto provider = make(name);
-    ASSERT_FALSE(provider);
-    EXPECT_EQ(provider.error().code, ErrorCode::not_implemented);
-    EXPECT_TRUE(provider.error().message.starts_with(
-        "KMS provider '" + name +
-        "' is not in this release yet; available now: local, aws, vault, gcp, pkcs11"))
-        << provider.error().message;
-  }
-}
-
 TEST(Catalogue, AProviderOfTheUsersOwnIsMadeWithItsSettings) {
   std::optional<std::string> seen;
   ASSERT_TRUE(
