@@ -141,6 +141,13 @@ std::array<std::uint8_t, 32> sha256(ByteView data) {
   return digest;
 }
 
+std::array<std::uint8_t, 20> sha1(ByteView data) {
+  std::array<std::uint8_t, 20> digest;
+  ThreadCipher::check(
+      EVP_Q_digest(nullptr, "SHA1", nullptr, data.data(), data.size(), digest.data(), nullptr));
+  return digest;
+}
+
 void random_bytes(std::span<std::uint8_t> out) {
   struct Pool {
     std::array<std::uint8_t, 1024> bytes;

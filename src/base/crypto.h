@@ -34,6 +34,8 @@ ByteView ed25519_public_half(const SecretBytes& key);
 Bytes ed25519_spki(ByteView public_key);
 
 std::array<std::uint8_t, 32> sha256(ByteView data);
+// For names that others have made with it, never for what must not collide.
+std::array<std::uint8_t, 20> sha1(ByteView data);
 
 // From a buffer of this thread, filled by the operating system: cheap enough for a nonce a call.
 void random_bytes(std::span<std::uint8_t> out);

@@ -6,25 +6,22 @@
 #include "base/try.h"
 #include "providers/aws_errors.h"
 #include "providers/aws_exchange.h"
+#include "providers/exchange.h"
+#include "telemetry/log.h"
 
 namespace betrace::kms {
-Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
-                                   const RoleRequest& request, const AwsCredentials& by) {
-  std::string form = fmt::format(
-      "Action=AssumeRole&Version=2011-06-15&RoleArn={}&RoleSessionName={}&DurationSeconds={}",
+namespace {
+
+constexpr std::string_view form_type = "application/x-www-form-urlencoded; charset=utf-8";
+
+std::string form_of(std::string_view action, const RoleRequest& request) {
+  return fmt::format(
+      "Action={}&Version=2011-06-15&RoleArn={}&RoleSessionName={}&DurationSeconds={}", action,
       percent_encode(request.role_arn), percent_encode(request.session_name),
       request.duration.count());
-  if (!request.external_id.empty()) form += "&ExternalId=" + percent_encode(request.external_id);
-  const AwsRequest out{
-      .service = "sts",
-      .operation = "AssumeRole",
-      .purpose = fmt::format("assume role {}", request.role_arn),
-      .region = sts.region,
-      .url = sts.url,
-      .headers = {{"Content-Type", "application/x-www-form-urlencoded; charset=utf-8"}},
-      .body = WipedString(form)};
-  const HttpAnswer answer = TRY(send_to_aws(sts.http, sts.clock, call, out, by));
+}
 
+Result<AwsCredentials> credentials_in(const HttpAnswer& answer, const StsEndpoint& sts) {
   const auto id = xml_text(answer.body, "AccessKeyId");
   auto secret = xml_text(answer.body, "SecretAccessKey");
   auto token = xml_text(answer.body, "SessionToken");
@@ -38,6 +35,43 @@ Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& ca
                         .secret_access_key = *std::move(secret),
                         .session_token = *std::move(token),
                         .expires_at = *expires_at};
+}
+
+}  // namespace
+
+Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
+                                   const RoleRequest& request, const AwsCredentials& by) {
+  auto form = form_of("AssumeRole", request);
+  if (!request.external_id.empty()) form += "&ExternalId=" + percent_encode(request.external_id);
+  const AwsRequest out{.service = "sts",
+                       .operation = "AssumeRole",
+                       .purpose = fmt::format("assume role {}", request.role_arn),
+                       .region = sts.region,
+                       .url = sts.url,
+                       .headers = {{"Content-Type", std::string(form_type)}},
+                       .body = WipedString(form)};
+  return credentials_in(TRY(send_to_aws(sts.http, sts.clock, call, out, by)), sts);
+}
+
+Result<AwsCredentials> assume_role_with_web_identity(const StsEndpoint& sts,
+                                                     const CallContext& call,
+                                                     const RoleRequest& request,
+                                                     const WipedString& token) {
+  HttpCall out{.method = "POST", .url = sts.url + "/"};
+  out.headers = {{"Content-Type", std::string(form_type)}};
+  out.body = WipedString(form_of("AssumeRoleWithWebIdentity", request));
+  out.body += "&WebIdentityToken=";
+  out.body += percent_encode(std::string_view(token));
+  const auto answer = TRY(exchange(sts.http, sts.clock, call, std::move(out),
+                                   {.purpose = fmt::format("assume role {}", request.role_arn),
+                                    .what = "sts AssumeRoleWithWebIdentity",
+                                    .log = log_category::aws_sdk,
+                                    .request_id = "x-amzn-requestid"}));
+  if (answer.status == 200) return credentials_in(answer, sts);
+  auto error = classify_aws_error(answer, "AWS sts AssumeRoleWithWebIdentity", sts.clock.now());
+  // A token that is refused is nobody's ciphertext.
+  if (error.code != ErrorCode::kms_unavailable) error.code = ErrorCode::kms_access_denied;
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace betrace::kms

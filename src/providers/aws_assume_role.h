@@ -30,5 +30,11 @@ struct RoleRequest {
 // Errors: kms_access_denied, kms_unavailable, kms_timeout, as AWS or the network gave them.
 Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
                                    const RoleRequest& request, const AwsCredentials& by);
+// By the token of an identity provider that the role trusts (EKS service accounts, OIDC); such a
+// request is not signed. The same errors.
+Result<AwsCredentials> assume_role_with_web_identity(const StsEndpoint& sts,
+                                                     const CallContext& call,
+                                                     const RoleRequest& request,
+                                                     const WipedString& token);
 
 }  // namespace betrace::kms

@@ -6,6 +6,7 @@
 
 #include "base/try.h"
 #include "providers/aws_profile_credentials.h"
+#include "providers/aws_remote_credentials.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -66,10 +67,17 @@ AwsCredentialCache::Origin first_of(std::vector<std::unique_ptr<CredentialSource
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
                                         const std::string& region, const std::string& sts_url) {
   std::vector<std::unique_ptr<CredentialSource>> sources;
-  if (!environment.settings(aws_profile_setting)) {
+  // As the AWS SDKs have it; of an instance whose profile is set, that alone.
+  const bool profile_alone = environment.settings(aws_profile_setting).has_value();
+  if (!profile_alone) {
     sources.push_back(std::make_unique<EnvironmentCredentials>(environment.environment));
+    sources.push_back(std::make_unique<WebIdentityCredentials>(environment, region, sts_url));
   }
   sources.push_back(std::make_unique<ProfileCredentials>(environment, region, sts_url));
+  if (!profile_alone) {
+    sources.push_back(std::make_unique<ContainerCredentials>(environment));
+    sources.push_back(std::make_unique<InstanceCredentials>(environment));
+  }
   return AwsCredentialCache(first_of(std::move(sources)), environment.clock);
 }
 

@@ -51,7 +51,8 @@ using AwsCredentialCache = CredentialCache<AwsCredentials>;
 // The first of `sources` that has some.
 AwsCredentialCache::Origin first_of(std::vector<std::unique_ptr<CredentialSource>> sources);
 
-// Environment, then the shared files; of an instance whose profile is set, the profile alone.
+// Environment, web identity, the shared files, container, instance metadata; of an instance whose
+// profile is set, the profile alone.
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
                                         const std::string& region, const std::string& sts_url);
 

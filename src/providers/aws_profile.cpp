@@ -46,11 +46,11 @@ std::string_view unquoted(std::string_view text) {
   return quoted ? text.substr(1, text.size() - 2) : text;
 }
 
-// The profile that a section header opens; nothing for other sections ([sso-session x]).
+// The profile that a section header opens, or "sso-session NAME"; nothing for other sections.
 std::optional<std::string_view> profile_of(std::string_view header, AwsFileKind kind) {
   header = trimmed(header);
   if (kind == AwsFileKind::credentials) return unquoted(header);
-  if (header == "default") return header;
+  if (header == "default" || header.starts_with("sso-session ")) return header;
   constexpr std::string_view word = "profile";
   if (!header.starts_with(word) || header.size() == word.size() ||
       blanks.find(header[word.size()]) == blanks.npos) {
@@ -177,6 +177,7 @@ AwsFileNames find_aws_files(const ProviderEnvironment& environment) {
   AwsFileNames names;
   names.credentials = file("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials");
   names.config = file("AWS_CONFIG_FILE", "/.aws/config");
+  if (!home.empty()) names.sso_cache = home + "/.aws/sso/cache";
   names.named_by = aws_profile_setting;
   names.profile = environment.settings(aws_profile_setting).value_or("");
   for (const char* name : {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}) {

@@ -24,6 +24,7 @@ inline constexpr std::string_view aws_profile_setting = "aws.kms.profile";
 
 // Keys in lower case; a sub-key is "s3.max_concurrent_requests".
 using AwsProfile = std::map<std::string, WipedString, std::less<>>;
+// By their names; a section [sso-session NAME] is "sso-session NAME".
 using AwsProfiles = std::map<std::string, AwsProfile, std::less<>>;
 
 enum class AwsFileKind : std::uint8_t { credentials, config };
@@ -35,6 +36,7 @@ Status parse_aws_file(std::string_view text, AwsFileKind kind, std::string_view 
 
 struct AwsFileNames {
   std::string credentials, config;  // empty: none, because there is no home directory
+  std::string sso_cache;            // folder, with the same exception
   // The setting aws.kms.profile, AWS_PROFILE, AWS_DEFAULT_PROFILE, else "default".
   std::string profile;
   std::string named_by;  // which of them; empty: none

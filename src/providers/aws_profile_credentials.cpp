@@ -1,13 +1,16 @@
 #include "providers/aws_profile_credentials.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/try.h"
+#include "providers/aws_credential_process.h"
+#include "providers/aws_remote_credentials.h"
+#include "providers/aws_sso.h"
+#include "providers/file_secret.h"
 
 namespace betrace::kms {
 namespace {
@@ -35,21 +38,6 @@ Result<std::optional<AwsCredentials>> static_keys(const std::string& name,
     return refuse(name, "aws_access_key_id is there but aws_secret_access_key is not");
   }
   return found;
-}
-
-// Passing over a profile that says where its credentials are would use somebody else's.
-Status refuse_unread_origins(const std::string& name, const AwsProfile& profile) {
-  constexpr std::array<std::string_view, 5> unread{"credential_process", "web_identity_token_file",
-                                                   "sso_session", "sso_start_url", "login_session"};
-  for (const auto key : unread) {
-    if (profile_value(profile, key).empty()) continue;
-    return refuse(name,
-                  "{} is not read by this release; accepted are aws_access_key_id with "
-                  "aws_secret_access_key, and role_arn with source_profile or "
-                  "credential_source=Environment",
-                  key);
-  }
-  return {};
 }
 
 }  // namespace
@@ -87,14 +75,59 @@ Result<std::optional<AwsCredentials>> ProfileCredentials::load(const CallContext
                   names_.named_by, names_.credentials, names_.config);
   }
   const auto& [name, profile] = *found;
-  if (!profile_value(profile, "role_arn").empty() &&
-      profile_value(profile, "web_identity_token_file").empty()) {
+  if (!profile_value(profile, "role_arn").empty()) {
     Walk walk{call, profiles, {}};
     return TRY(assume(walk, name, profile));
   }
+  return own_keys(call, profiles, name, profile);
+}
+
+// Of a profile without a role: its keys, what its program prints, or what SSO gives.
+Result<std::optional<AwsCredentials>> ProfileCredentials::own_keys(const CallContext& call,
+                                                                   const AwsProfiles& profiles,
+                                                                   const std::string& name,
+                                                                   const AwsProfile& profile) {
   auto keys = TRY(static_keys(name, profile));
-  if (!keys) TRY(refuse_unread_origins(name, profile));
+  if (keys) return keys;
+  if (const auto command = profile_value(profile, "credential_process"); !command.empty()) {
+    auto printed = run_credential_process(command, call, sts_.clock);
+    if (!printed) {
+      printed.error().message = fmt::format("AWS profile '{}': {}", name, printed.error().message);
+    }
+    return printed;
+  }
+  const bool sso = !profile_value(profile, "sso_session").empty() ||
+                   !profile_value(profile, "sso_start_url").empty();
+  if (sso) return TRY(of_sso(call, profiles, name, profile));
+  // Passing over a profile that says where its credentials are would use somebody else's.
+  if (!profile_value(profile, "login_session").empty()) {
+    return refuse(name, "login_session is not read by this release");
+  }
   return keys;
+}
+
+Result<AwsCredentials> ProfileCredentials::of_sso(const CallContext& call,
+                                                  const AwsProfiles& profiles,
+                                                  const std::string& name,
+                                                  const AwsProfile& profile) const {
+  SsoRequest request{.profile = name,
+                     .session = std::string(profile_value(profile, "sso_session")),
+                     .start_url = std::string(profile_value(profile, "sso_start_url")),
+                     .region = std::string(profile_value(profile, "sso_region")),
+                     .account = std::string(profile_value(profile, "sso_account_id")),
+                     .role = std::string(profile_value(profile, "sso_role_name")),
+                     .cache_folder = names_.sso_cache};
+  if (!request.session.empty()) {
+    const auto session = profiles.find("sso-session " + request.session);
+    if (session == profiles.end()) {
+      return refuse(name, "there is no [sso-session {}]", request.session);
+    }
+    request.region = profile_value(session->second, "sso_region");
+  }
+  if (request.region.empty() || request.account.empty() || request.role.empty()) {
+    return refuse(name, "SSO needs sso_region, sso_account_id and sso_role_name");
+  }
+  return sso_credentials(request, sts_.http, sts_.clock, call);
 }
 
 Result<AwsCredentials> ProfileCredentials::assume(Walk& walk, const std::string& name,
@@ -105,6 +138,10 @@ Result<AwsCredentials> ProfileCredentials::assume(Walk& walk, const std::string&
   }
   walk.visited.push_back(name);
   const RoleRequest request = TRY(role_request(name, profile));
+  if (const auto file = profile_value(profile, "web_identity_token_file"); !file.empty()) {
+    const auto token = TRY(FileSecret("web_identity_token_file", std::string(file)).read());
+    return assume_role_with_web_identity(sts_, walk.call, request, token);
+  }
   const AwsCredentials by = TRY(credentials_behind(walk, name, profile));
   return assume_role(sts_, walk.call, request, by);
 }
@@ -116,18 +153,10 @@ Result<AwsCredentials> ProfileCredentials::credentials_behind(Walk& walk, const 
   if (!source_name.empty() && !origin.empty()) {
     return refuse(name, "it has both source_profile and credential_source; accepted is one");
   }
-  if (origin == "Environment") {
-    auto keys = TRY(EnvironmentCredentials(environment_).load(walk.call));
-    if (!keys)
-      return refuse(name, "credential_source=Environment, but AWS_ACCESS_KEY_ID is not set");
-    return *std::move(keys);
-  }
-  if (!origin.empty()) {
-    return refuse(name, "credential_source='{}' is not read by this release; accepted: Environment",
-                  origin);
-  }
+  if (!origin.empty()) return credentials_of_source(walk.call, name, origin);
   if (source_name.empty()) {
-    return refuse(name, "role_arn needs source_profile or credential_source=Environment");
+    return refuse(name,
+                  "role_arn needs source_profile, credential_source or web_identity_token_file");
   }
   const auto source = walk.profiles.find(source_name);
   if (source == walk.profiles.end()) {
@@ -139,8 +168,32 @@ Result<AwsCredentials> ProfileCredentials::credentials_behind(Walk& walk, const 
   if (!profile_value(source->second, "role_arn").empty()) {
     return assume(walk, source_name, source->second);
   }
-  TRY(refuse_unread_origins(source_name, source->second));
+  keys = TRY(own_keys(walk.call, walk.profiles, source_name, source->second));
+  if (keys) return *std::move(keys);
   return refuse(name, "its source_profile '{}' has no credentials", source_name);
+}
+
+Result<AwsCredentials> ProfileCredentials::credentials_of_source(const CallContext& call,
+                                                                 const std::string& name,
+                                                                 std::string_view origin) {
+  const ProviderEnvironment environment{.settings = {},
+                                        .http = sts_.http,
+                                        .clock = sts_.clock,
+                                        .environment = environment_,
+                                        .data_dir = {}};
+  std::unique_ptr<CredentialSource> source;
+  if (origin == "Environment") source = std::make_unique<EnvironmentCredentials>(environment_);
+  if (origin == "EcsContainer") source = std::make_unique<ContainerCredentials>(environment);
+  if (origin == "Ec2InstanceMetadata") source = std::make_unique<InstanceCredentials>(environment);
+  if (!source) {
+    return refuse(name,
+                  "credential_source='{}': accepted are Environment, EcsContainer and "
+                  "Ec2InstanceMetadata",
+                  origin);
+  }
+  auto keys = TRY(source->load(call));
+  if (keys) return *std::move(keys);
+  return refuse(name, "credential_source={}, but it has none: {}", origin, source->description());
 }
 
 Result<RoleRequest> ProfileCredentials::role_request(const std::string& name,

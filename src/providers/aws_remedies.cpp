@@ -80,7 +80,7 @@ std::string AwsRemedies::permission(std::string_view operation) const {
 
 std::string AwsRemedies::place() const {
   auto text = fmt::format("--region {}", settings_.region);
-  if (settings_.kms_url != aws_service_url("kms", settings_.region)) {
+  if (settings_.kms_url != aws_service_url("kms", settings_.region, settings_.endpoints)) {
     text += fmt::format(" --endpoint-url {}", settings_.kms_url);
   }
   return text;

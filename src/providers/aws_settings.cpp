@@ -74,11 +74,22 @@ std::optional<std::string> variable(const ProviderEnvironment& environment, cons
 
 // The first of these variables that is set, else AWS's own address.
 Result<std::string> address(const ProviderEnvironment& environment, const char* own_variable,
-                            std::string_view service, std::string_view region) {
+                            std::string_view service, std::string_view region,
+                            AwsEndpointKind kind) {
   for (const char* name : {own_variable, "AWS_ENDPOINT_URL"}) {
     if (auto url = variable(environment, name)) return checked_url(name, *std::move(url));
   }
-  return aws_service_url(service, region);
+  return aws_service_url(service, region, kind);
+}
+
+Result<bool> flag(const ProviderEnvironment& environment, std::string_view setting,
+                  const char* name) {
+  const auto text = environment.settings(setting);
+  const auto value = text ? *text : variable(environment, name).value_or("false");
+  if (value == "true" || value == "false") return value == "true";
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}='{}': accepted are true and false",
+                          text ? setting : std::string_view(name), value));
 }
 
 Result<std::string> find_region(const ProviderEnvironment& environment,
@@ -124,21 +135,26 @@ bool same_kms_key(std::string_view a, std::string_view b) {
   return key_id(a) == key_id(b);
 }
 
-std::string aws_service_url(std::string_view service, std::string_view region) {
-  // botocore's partitions.json: the DNS suffix of each partition by the prefix of its regions.
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> suffixes{{
-      {"cn-", "amazonaws.com.cn"},
-      {"us-iso-", "c2s.ic.gov"},
-      {"us-isob-", "sc2s.sgov.gov"},
-      {"us-isof-", "csp.hci.ic.gov"},
-      {"eu-isoe-", "cloud.adc-e.uk"},
-      {"eusc-", "amazonaws.eu"},
+std::string aws_service_url(std::string_view service, std::string_view region,
+                            AwsEndpointKind kind) {
+  // botocore's partitions.json: the DNS suffixes of each partition by the prefix of its regions.
+  struct Partition {
+    std::string_view prefix, suffix, dual_stack;
+  };
+  constexpr std::array<Partition, 6> partitions{{
+      {"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
+      {"us-iso-", "c2s.ic.gov", "api.aws.ic.gov"},
+      {"us-isob-", "sc2s.sgov.gov", "api.aws.scloud"},
+      {"us-isof-", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
+      {"eu-isoe-", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
+      {"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
   }};
-  std::string_view suffix = "amazonaws.com";
-  for (const auto& [prefix, value] : suffixes) {
-    if (region.starts_with(prefix)) suffix = value;
+  Partition of_region{"", "amazonaws.com", "api.aws"};
+  for (const auto& each : partitions) {
+    if (region.starts_with(each.prefix)) of_region = each;
   }
-  return fmt::format("https://{}.{}.{}", service, region, suffix);
+  return fmt::format("https://{}{}.{}.{}", service, kind.fips ? "-fips" : "", region,
+                     kind.dual_stack ? of_region.dual_stack : of_region.suffix);
 }
 
 Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
@@ -157,11 +173,17 @@ Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
   settings.key_id = *key;
   settings.region = TRY(find_region(environment, profile_region));
 
+  settings.endpoints = {
+      .fips = TRY(flag(environment, "aws.kms.use-fips-endpoint", "AWS_USE_FIPS_ENDPOINT")),
+      .dual_stack =
+          TRY(flag(environment, "aws.kms.use-dualstack-endpoint", "AWS_USE_DUALSTACK_ENDPOINT"))};
+
   auto endpoint = environment.settings("aws.kms.endpoint");
-  settings.kms_url =
-      endpoint ? TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)))
-               : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms", settings.region));
-  settings.sts_url = TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", settings.region));
+  settings.kms_url = endpoint ? TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)))
+                              : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms",
+                                            settings.region, settings.endpoints));
+  settings.sts_url =
+      TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", settings.region, settings.endpoints));
 
   for (const std::string& url : {settings.kms_url, settings.sts_url}) {
     if (!shows_secrets(url)) continue;

@@ -22,13 +22,21 @@ std::optional<AwsArn> parse_arn(std::string_view text);
 // Whether both name one KMS key as far as the text shows: the last part of an ARN is the key id.
 bool same_kms_key(std::string_view a, std::string_view b);
 
-// "https://kms.us-east-1.amazonaws.com"; other partitions have their own domains.
-std::string aws_service_url(std::string_view service, std::string_view region);
+// Of AWS's own endpoints: those with FIPS 140 validated cryptography, those that speak IPv6 as
+// well.
+struct AwsEndpointKind {
+  bool fips = false, dual_stack = false;
+};
+// "https://kms.us-east-1.amazonaws.com", "https://kms-fips.us-east-1.api.aws"; other partitions
+// have their own domains.
+std::string aws_service_url(std::string_view service, std::string_view region,
+                            AwsEndpointKind kind = {});
 
 struct AwsSettings {
   std::string key_id;  // ARN, alias ARN, key id or alias/…
   std::string region;
-  std::string kms_url, sts_url;       // without a slash at the end
+  std::string kms_url, sts_url;  // without a slash at the end
+  AwsEndpointKind endpoints;
   std::vector<std::string> warnings;  // sentences for the log
 };
 

@@ -156,7 +156,7 @@ TEST_F(AwsProfileCredentialsTest, KeysOfTheEnvironmentMayBeTheSourceOfARole) {
   ASSERT_TRUE(load());
   world_.variables.erase("AWS_ACCESS_KEY_ID");
   world_.variables.erase("AWS_SECRET_ACCESS_KEY");
-  EXPECT_NE(refusal().find("AWS_ACCESS_KEY_ID is not set"), std::string::npos);
+  EXPECT_NE(refusal().find("credential_source=Environment, but it has none"), std::string::npos);
 }
 
 TEST_F(AwsProfileCredentialsTest, ARoleThatCannotBeAssumedSaysWhy) {
@@ -165,23 +165,42 @@ TEST_F(AwsProfileCredentialsTest, ARoleThatCannotBeAssumedSaysWhy) {
       {"role_arn = r\n", "needs source_profile"},
       {"role_arn = r\nsource_profile = nobody\n", "source_profile 'nobody' does not exist"},
       {"role_arn = r\nsource_profile = base\ncredential_source = Environment\n", "has both"},
-      {"role_arn = r\ncredential_source = Ec2InstanceMetadata\n", "accepted: Environment"},
+      {"role_arn = r\ncredential_source = Ec2InstanceMetadata\n",
+       "credential_source=Ec2InstanceMetadata, but it has none: instance metadata"},
+      {"role_arn = r\ncredential_source = Elsewhere\n",
+       "accepted are Environment, EcsContainer and Ec2InstanceMetadata"},
       {"role_arn = r\nsource_profile = base\nmfa_serial = m\n", "mfa_serial"},
       {"role_arn = r\nsource_profile = base\nduration_seconds = 60\n", "accepted are 900 to 43200"},
       {"role_arn = r\nsource_profile = base\nduration_seconds = 1h\n", "duration_seconds='1h'"},
       {"role_arn = r\nsource_profile = empty\n[profile empty]\nregion=x\n", "has no credentials"},
       {"role_arn = r\nsource_profile = cp\n[profile cp]\ncredential_process=x\n",
-       "credential_process is not read by this release"},
-      {"credential_process = /bin/x\n", "credential_process is not read by this release"},
-      {"sso_session = corp\n", "sso_session is not read by this release"},
-      {"role_arn = r\nweb_identity_token_file = /t\n",
-       "web_identity_token_file is not read by this release"},
+       "AWS profile 'cp': credential_process: 'x' cannot be run"},
+      {"credential_process = /bin/sh \"\n", "its quotes are not closed"},
+      {"sso_session = corp\n", "there is no [sso-session corp]"},
+      {"sso_start_url = https://a\n", "SSO needs sso_region, sso_account_id and sso_role_name"},
+      {"login_session = x\n", "login_session is not read by this release"},
+      {"role_arn = r\nweb_identity_token_file = /nonexistent\n",
+       "web_identity_token_file=/nonexistent: No such file"},
   };
   for (const auto& [lines, reason] : bad) {
     config("[default]\n" + lines);
     EXPECT_NE(refusal().find(reason), std::string::npos) << lines << refusal();
   }
   EXPECT_TRUE(world_.aws.sts.bodies().empty());
+}
+
+TEST_F(AwsProfileCredentialsTest, AProgramPrintsKeysAndMayBeTheSourceOfARole) {
+  folder_.write("print", R"(echo '{"Version":1,"AccessKeyId":"AKIABASE","SecretAccessKey":"s"}')");
+  const auto process = "credential_process = /bin/sh \"" + folder_.file("print") + "\"\n";
+  config("[default]\n" + process);
+  auto found = load();
+  ASSERT_TRUE(found && *found) << found.error().message;
+  EXPECT_EQ((*found)->access_key_id, "AKIABASE");
+  config(std::string("[default]\nrole_arn = ") + role_arn +
+         "\nsource_profile = printed\n[profile printed]\n" + process);
+  found = load();
+  ASSERT_TRUE(found && *found) << found.error().message;
+  EXPECT_EQ((*found)->access_key_id, "ASIAROLE1");
 }
 
 TEST_F(AwsProfileCredentialsTest, StsRefusingARoleIsAccessDeniedInItsOwnWords) {

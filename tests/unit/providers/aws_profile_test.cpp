@@ -52,7 +52,8 @@ TEST(AwsFiles, AreReadAsTheCommandLineToolWritesThem) {
   EXPECT_EQ(value(profiles, "prod", "role_arn"), "arn:aws:iam::123456789012:role/betrace");
   EXPECT_EQ(value(profiles, "prod", "source_profile"), "default");
   EXPECT_EQ(value(profiles, "two words", "region"), "us-west-2");
-  EXPECT_EQ(profiles.size(), 3u);
+  EXPECT_EQ(value(profiles, "sso-session corp", "sso_region"), "us-east-1");
+  EXPECT_EQ(profiles.size(), 4u);
 }
 
 TEST(AwsFiles, TheCredentialsFileNamesProfilesWithoutAPrefix) {

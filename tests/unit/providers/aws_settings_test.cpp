@@ -180,5 +180,29 @@ TEST(AwsArns, ABareKeyIdAndItsArnNameTheSameKey) {
   EXPECT_FALSE(same_kms_key(key_arn, "1234abcd-12ab-34cd-56ef-1234567890ac"));
 }
 
+TEST_F(AwsSettingsTest, FipsAndDualStackAreSettingsOrVariables) {
+  world_.variables["AWS_USE_FIPS_ENDPOINT"] = "true";
+  EXPECT_EQ(read()->kms_url, "https://kms-fips.us-east-1.amazonaws.com");
+  world_.settings["aws.kms.use-fips-endpoint"] = "false";
+  world_.settings["aws.kms.use-dualstack-endpoint"] = "true";
+  EXPECT_EQ(read()->kms_url, "https://kms.us-east-1.api.aws");
+  EXPECT_EQ(read()->sts_url, "https://sts.us-east-1.api.aws");
+  world_.settings["aws.kms.endpoint"] = "http://localhost:4566";
+  EXPECT_EQ(read()->kms_url, "http://localhost:4566");
+  world_.settings["aws.kms.use-fips-endpoint"] = "yes";
+  EXPECT_EQ(refusal(), "aws.kms.use-fips-endpoint='yes': accepted are true and false");
+}
+
+TEST(AwsServiceUrl, HasFipsAndDualStackOfEachPartition) {
+  EXPECT_EQ(aws_service_url("kms", "us-east-1", {.fips = true}),
+            "https://kms-fips.us-east-1.amazonaws.com");
+  EXPECT_EQ(aws_service_url("kms", "eu-west-1", {.dual_stack = true}),
+            "https://kms.eu-west-1.api.aws");
+  EXPECT_EQ(aws_service_url("kms", "us-gov-west-1", {.fips = true, .dual_stack = true}),
+            "https://kms-fips.us-gov-west-1.api.aws");
+  EXPECT_EQ(aws_service_url("kms", "cn-north-1", {.dual_stack = true}),
+            "https://kms.cn-north-1.api.amazonwebservices.com.cn");
+}
+
 }  // namespace
 }  // namespace betrace::kms

@@ -245,14 +245,16 @@ TEST_F(AwsProviderTest, AnAsymmetricKeyIsNotUsable) {
 }
 
 TEST_F(AwsProviderTest, WithoutCredentialsTheFirstCallSaysWhereItLooked) {
-  world_.variables = {{"HOME", "/nonexistent/home"}};
+  world_.variables = {{"HOME", "/nonexistent/home"}, {"AWS_EC2_METADATA_DISABLED", "true"}};
   const auto key = make()->generate_data_key(call_, context);
   ASSERT_FALSE(key);
   EXPECT_EQ(key.error().code, ErrorCode::kms_access_denied);
   EXPECT_EQ(key.error().message,
             "no AWS credentials found; looked in: environment (AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY), profile 'default' of /nonexistent/home/.aws/credentials and "
-            "/nonexistent/home/.aws/config");
+            "AWS_SECRET_ACCESS_KEY), web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN), "
+            "profile 'default' of /nonexistent/home/.aws/credentials and "
+            "/nonexistent/home/.aws/config, container (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, "
+            "…_FULL_URI), instance metadata (AWS_EC2_METADATA_DISABLED)");
   EXPECT_TRUE(kms().seen().empty());
 }
 
