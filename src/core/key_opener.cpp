@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "base/crypto.h"
 #include "base/try.h"
@@ -19,6 +20,22 @@ Status check_distinct(const MasterKey& one, const MasterKey& other) {
   return fail(ErrorCode::invalid_argument,
               "betrace.kms.second-provider leads to the same master key as betrace.kms.provider, " +
                   one.master_key_id + "; another one is accepted");
+}
+
+// Two servers may have a key of one name: what is wrapped by the one that is left would pass for
+// moved, and be lost with it.
+Status check_is_left(const CallContext& call, Provider& left,
+                     const std::vector<MasterKey>& targets) {
+  const auto info = left.describe_key(call);
+  // One that is down opens nothing either, and each row says so.
+  if (!info) return {};
+  const MasterKey key{.provider = std::string(left.name()), .master_key_id = info->key_id};
+  if (std::ranges::find(targets, key) == targets.end()) return {};
+  return fail(ErrorCode::invalid_argument,
+              "betrace.kms.previous-provider leads to the same master key as new keys, " +
+                  key.master_key_id +
+                  ", so that nothing would move; accepted is another master key, or another name "
+                  "where two servers have a key of one name");
 }
 
 }  // namespace
@@ -136,9 +153,16 @@ Result<std::vector<MasterKey>> KeyOpener::targets(const CallContext& call) {
   const auto context = key_context(TenantId::service(), KeyType::encryption);
   const auto sample = TRY(instances_.front().encryption->generate_data_key(call, context));
   std::vector<MasterKey> all{sample.wrapped.master_key()};
-  if (wrapping_ == 1) return all;
-  all.push_back(TRY(wrap(call, 1, sample.plaintext, context, KeyType::encryption)).master_key());
-  TRY(check_distinct(all[0], all[1]));
+  if (wrapping_ == 2) {
+    all.push_back(TRY(wrap(call, 1, sample.plaintext, context, KeyType::encryption)).master_key());
+    TRY(check_distinct(all[0], all[1]));
+  }
+  for (const auto& left : std::span(instances_).subspan(wrapping_)) {
+    const auto wraps_alike = [&](const MasterKey& each) {
+      return each.provider == left.encryption->name();
+    };
+    if (std::ranges::any_of(all, wraps_alike)) TRY(check_is_left(call, *left.encryption, all));
+  }
   return all;
 }
 

@@ -50,7 +50,7 @@ class KeyOpener {
     SecretBytes secret;  // 32 bytes
   };
   // Where new keys go, one or two: an alias says nothing about the master key behind it. Asks the
-  // providers.
+  // providers. Errors: invalid_argument when two that must differ lead to one master key.
   Result<std::vector<MasterKey>> targets(const CallContext& call);
   // The record's secret wrapped by those of `targets` that it is not wrapped by yet, and opened
   // again to be sure.

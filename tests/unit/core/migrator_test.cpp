@@ -183,6 +183,44 @@ TEST_F(MigratorTest, KeysOfTwoInstancesOfOneProviderAreOpenedByTheOneThatCan) {
   EXPECT_TRUE(sign(other, "x"));
 }
 
+TEST_F(MigratorTest, WhatIsLeftUnderTheNameOfTheNewMasterKeyIsNotTakenForMoved) {
+  FakeProvider left("cloud", true, "key"), same_name("cloud", true, "key");
+  FakeProvider other_name("cloud", true, "dc2:key");
+  opener = KeyOpener{{&left, &left}};
+  service = restart();
+  create(acme);
+  opener = KeyOpener{{&same_name, &same_name}, {{&left, &left}}};
+  service = restart();
+  Moved one(*this, "one");
+  const auto refused = start(one);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+  EXPECT_TRUE(refused.error().message.starts_with(
+      "betrace.kms.previous-provider leads to the same master key as new keys, key,"))
+      << refused.error().message;
+
+  opener = KeyOpener{{&other_name, &other_name}, {{&left, &left}}};
+  service = restart();
+  Moved two(*this, "two");
+  const auto begun = start(two);
+  ASSERT_TRUE(begun) << begun.error().message;
+  two.migrator.tick({});
+  EXPECT_EQ(state(two).run.moved, 3U);
+  opener = KeyOpener{{&other_name, &other_name}};
+  service = restart();
+  EXPECT_TRUE(sign(acme, "x"));
+}
+
+TEST_F(MigratorTest, WhetherWhatIsLeftIsAnotherKeyIsNotAskedOfOneThatIsDown) {
+  FakeProvider left("cloud", true, "old"), current("cloud", true, "new");
+  opener = KeyOpener{{&current, &current}, {{&left, &left}}};
+  service = restart();
+  create(acme);
+  left.fail_always(ErrorCode::kms_unavailable);
+  Moved one(*this, "one");
+  EXPECT_TRUE(start(one));
+}
+
 TEST_F(MigratorTest, SaysWhatNobodyOpens) {
   create(acme);
   opener = KeyOpener{{&next, &next}};
