@@ -63,6 +63,10 @@ constexpr ConfigKey keys[] = {
     {.name = "vault.namespace",
      .of_provider = true,
      .description = "Namespace of OpenBao or Vault Enterprise"},
+    {.name = "vault.cluster",
+     .of_provider = true,
+     .description = "Name of this server in what wrapped keys record, where two have a key of one "
+                    "name"},
     {.name = "vault.role-id", .of_provider = true, .description = "Role of the AppRole login"},
     {.name = "vault.secret-id",
      .type = secret,

@@ -1,6 +1,7 @@
 #include "providers/vault.h"
 
 #include <atomic>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -45,7 +46,7 @@ class VaultProvider final : public Provider {
   Result<DataKey> generate_data_key(const CallContext& call,
                                     const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    if (binding_.load() != Binding::ignored) {
+    if (data_keys_.load() != Binding::ignored) {
       auto made = TRY(data_key_of_vault(call, context));
       if (is_bound(call, made, context)) return made;
     }
@@ -62,7 +63,10 @@ class VaultProvider final : public Provider {
     body += R"(,"plaintext":")";
     base64_append(plaintext, body);
     body += R"("})";
-    return wrapping_in(TRY(ask(call, of_key("encrypt", "encrypt", std::move(body)))), "encrypt");
+    auto wrapped =
+        TRY(wrapping_in(TRY(ask(call, of_key("encrypt", "encrypt", std::move(body)))), "encrypt"));
+    if (!wrappings_bound_.load()) TRY(check_bound(call, wrapped, context));
+    return wrapped;
   }
 
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
@@ -88,7 +92,10 @@ class VaultProvider final : public Provider {
       info.state = std::move(state);
     };
     const bool aead = type->starts_with("aes256-gcm") || type->ends_with("chacha20-poly1305");
-    if (!aead) {
+    if (type->starts_with("aes128-gcm")) {
+      unusable(
+          fmt::format("of type {}, weaker than what it would wrap; aes256-gcm96 is not", *type));
+    } else if (!aead) {
       unusable(fmt::format("of type {}, which binds no context; aes256-gcm96 does", *type));
     } else if (answer.flag("/data/derived").value_or(false)) {
       unusable("derived, which needs a context of Vault's own");
@@ -105,21 +112,57 @@ class VaultProvider final : public Provider {
             .body = std::move(body)};
   }
 
-  // HashiCorp's datakey takes no associated data and says nothing: such a key would open under no
-  // context at all. Where it cannot be tried, the key is not used either.
+  enum class Binding : std::uint8_t { unknown, honoured, ignored };
+
+  // Whether `wrapped` opens under its own context and under no other. Errors: what Vault answers
+  // where that cannot be tried.
+  Result<Binding> try_binding(const CallContext& call, const Wrapping& wrapped,
+                              const EncryptionContext& context) {
+    EncryptionContext other;
+    if (context.empty()) other["another"] = "context";
+    for (const auto& each : {std::cref(other), std::cref(context)}) {
+      const auto opened = decrypt(call, wrapped, each);
+      if (!opened && opened.error().code != ErrorCode::invalid_ciphertext) {
+        return std::unexpected(opened.error());
+      }
+      if (opened.has_value() != (&each.get() == &context)) return Binding::ignored;
+    }
+    return Binding::honoured;
+  }
+
+  // HashiCorp's datakey takes no associated data and says nothing: such a key would be bound to
+  // nobody. Where it cannot be tried, the key is not used either.
   bool is_bound(const CallContext& call, const DataKey& made, const EncryptionContext& context) {
-    if (binding_.load() == Binding::honoured) return true;
-    const auto opened = decrypt(call, made.wrapped, context);
-    if (opened) {
-      binding_ = Binding::honoured;
-    } else if (opened.error().code == ErrorCode::invalid_ciphertext &&
-               binding_.exchange(Binding::ignored) != Binding::ignored) {
+    if (data_keys_.load() == Binding::honoured) return true;
+    const auto found = try_binding(call, made.wrapped, context);
+    if (!found) return false;
+    if (data_keys_.exchange(*found) != *found && *found == Binding::ignored) {
       logger(log_category::kms)
           .info(
               "This Vault binds no context to its data keys: they are made here, and wrapped by "
               "its encrypt");
     }
-    return opened.has_value();
+    if (*found != Binding::honoured) return false;
+    wrappings_bound_ = true;
+    return true;
+  }
+
+  // A Vault before 1.13 ignores associated data everywhere, and says nothing either: each tenant's
+  // keys would open as another's. Whoever may not decrypt may still wrap, because what is wrapped
+  // is of no use to it.
+  Status check_bound(const CallContext& call, const Wrapping& wrapped,
+                     const EncryptionContext& context) {
+    const auto found = try_binding(call, wrapped, context);
+    if (!found && found.error().code == ErrorCode::kms_access_denied) return {};
+    if (!found) return std::unexpected(found.error());
+    if (*found != Binding::honoured) {
+      return fail(ErrorCode::kms_key_disabled,
+                  fmt::format("Failed to encrypt: {} binds no context to what it wraps; OpenBao "
+                              "does, and Vault from 1.13 on",
+                              settings_.address));
+    }
+    wrappings_bound_ = true;
+    return {};
   }
 
   Result<DataKey> data_key_of_vault(const CallContext& call, const EncryptionContext& context) {
@@ -171,8 +214,8 @@ class VaultProvider final : public Provider {
   const VaultClient client_;
   VaultTokenCache tokens_;
   const VaultRemedies remedies_;
-  enum class Binding : std::uint8_t { unknown, honoured, ignored };
-  std::atomic<Binding> binding_ = Binding::unknown;  // of contexts, by datakey
+  std::atomic<Binding> data_keys_ = Binding::unknown;  // of contexts, by datakey
+  std::atomic<bool> wrappings_bound_ = false;          // by encrypt
 };
 
 }  // namespace

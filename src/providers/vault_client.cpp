@@ -1,5 +1,6 @@
 #include "providers/vault_client.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -14,6 +15,22 @@
 namespace betrace::kms {
 namespace {
 
+constexpr std::string_view wrong_tag = "message authentication failed";
+
+// Vault lists causes over several lines; here they are one.
+void append_line(std::string_view text, std::string& out) {
+  bool gap = !out.empty();
+  for (const char c : text) {
+    if (c == ' ' || c == '\n' || c == '\t' || c == '\r') {
+      gap = !out.empty();
+      continue;
+    }
+    if (gap) out += ' ';
+    gap = false;
+    out += c;
+  }
+}
+
 std::string words_of(const HttpAnswer& answer) {
   constexpr int listed_max = 4;
   std::string words;
@@ -21,20 +38,21 @@ std::string words_of(const HttpAnswer& answer) {
   for (int i = 0; json && i < listed_max; ++i) {
     const auto text = json->text(fmt::format("/errors/{}", i));
     if (!text) break;
-    words += fmt::format("{}{}", words.empty() ? "" : "; ", *text);
+    if (!words.empty()) words += ';';
+    append_line(*text, words);
   }
   return words;
 }
 
 ErrorCode code_of_bad_request(std::string_view words) {
   const auto says = [&](std::string_view part) { return words.contains(part); };
-  if (says("key not found") || says("soft deleted") || says("disallowed by policy")) {
-    return ErrorCode::kms_key_disabled;
-  }
-  if (says("message authentication failed") || says("invalid ciphertext") ||
-      says("invalid base64") || says("ciphertext too short")) {
-    return ErrorCode::invalid_ciphertext;
-  }
+  // The master key is gone, or of a kind that wraps nothing here, until somebody acts.
+  constexpr std::array unusable{"key not found",        "soft-deleted",    "soft deleted",
+                                "disallowed by policy", "non-AEAD cipher", "for key derivation"};
+  if (std::ranges::any_of(unusable, says)) return ErrorCode::kms_key_disabled;
+  constexpr std::array bad{"invalid ciphertext", "invalid base64", "illegal base64",
+                           "ciphertext too short"};
+  if (says(wrong_tag) || std::ranges::any_of(bad, says)) return ErrorCode::invalid_ciphertext;
   return ErrorCode::invalid_argument;
 }
 
@@ -46,8 +64,10 @@ struct Meaning {
 // https://developer.hashicorp.com/vault/api-docs#http-status-codes
 constexpr std::array meanings{
     Meaning{307, ErrorCode::kms_unavailable, "this node is a standby and sends callers elsewhere"},
+    Meaning{401, ErrorCode::kms_access_denied, "whoever stands before Vault wants a log-in"},
     Meaning{403, ErrorCode::kms_access_denied, "permission denied"},
     Meaning{404, ErrorCode::kms_key_disabled, "the key is not there, or the path is not"},
+    Meaning{408, ErrorCode::kms_unavailable, "the request took too long to arrive"},
     Meaning{412, ErrorCode::kms_unavailable, "this node has not caught up yet"},
     Meaning{429, ErrorCode::kms_unavailable, "too many requests"},
     Meaning{472, ErrorCode::kms_unavailable, "this node is a disaster recovery secondary"},
@@ -68,13 +88,19 @@ Error classify_vault_error(const HttpAnswer& answer, const VaultRequest& request
     error.code = each.code;
     if (words.empty()) words = each.words;
   }
-  if (answer.status == 307) words += fmt::format(" ({})", answer.header("location"));
+  if (answer.status >= 300 && answer.status < 400) {
+    error.code = ErrorCode::kms_unavailable;
+    if (words.empty()) words = "the server sends callers elsewhere";
+    words += fmt::format(" ({})", answer.header("location"));
+  }
   error.throttled = answer.status == 429;
   error.retry_after = parse_retry_after(answer.header("retry-after"), now);
   if (words.empty()) words = "without a reason";
   error.message = fmt::format("Failed to {}: {} (HTTP {})", request.purpose, words, answer.status);
-  if (error.code == ErrorCode::invalid_ciphertext) {
-    error.message = fmt::format("{} ({})", context_mismatch_message, words);
+  if (words.contains(wrong_tag)) {
+    // An AEAD cannot tell a wrong context from an altered blob.
+    error.message =
+        fmt::format("{} or the ciphertext was altered: {}", context_mismatch_message, words);
   }
   return error;
 }

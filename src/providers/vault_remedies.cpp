@@ -42,6 +42,16 @@ Advice VaultRemedies::of_denial(const Trouble& trouble) const {
                 "or revoked",
             .commands = {look, place() + "bao auth list"}};
   }
+  // So Vault answers to a token that it does not accept; to a policy, how many errors occurred.
+  const bool of_token =
+      contains(error.message, "invalid token") || (contains(error.message, "permission denied") &&
+                                                   !contains(error.message, "1 error occurred"));
+  if (of_token) {
+    return {.cause =
+                "Vault does not accept the service's token: it has ended, was revoked, or is "
+                "bound to another address",
+            .commands = {place() + "bao token lookup", place() + "bao auth list"}};
+  }
   std::string rules;
   for (const auto* operation : {"generate_data_key", "encrypt", "decrypt", "describe_key"}) {
     rules += fmt::format(R"(path "{}" {{ capabilities = ["{}"] }}\n)", path(operation),
@@ -67,6 +77,17 @@ Advice VaultRemedies::advise(const Trouble& trouble) const {
                 .commands = {look, place() + fmt::format("bao write {}/config "
                                                          "min_decryption_version=1",
                                                          path("describe_key"))}};
+      }
+      if (says("soft-deleted")) {
+        return {.cause = "Somebody has deleted it in a way that can be undone",
+                .commands = {look, place() + fmt::format("bao write -f {}/soft-delete-restore",
+                                                         path("describe_key"))}};
+      }
+      if (says("binds no context")) {
+        return {.cause =
+                    "This Vault is older than 1.13, and would open each tenant's keys as "
+                    "another's",
+                .commands = {fmt::format("curl -s {}/v1/sys/health", settings_.address)}};
       }
       return {.cause =
                   "There is no such key under this mount, or it is of a type that binds no "

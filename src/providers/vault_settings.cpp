@@ -1,9 +1,12 @@
 #include "providers/vault_settings.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include "base/try.h"
 #include "providers/addresses.h"
@@ -39,6 +42,15 @@ Result<std::string> path_setting(const Settings& settings, std::string_view key,
 
 std::string text_of(const Settings& settings, std::string_view key) {
   return settings(key).value_or("");
+}
+
+// A file whose content the HTTP client reads, at each connection: curl's own words name no setting.
+Result<std::string> file_setting(const Settings& settings, std::string_view key) {
+  auto path = text_of(settings, key);
+  if (path.empty() || ::access(path.c_str(), R_OK) == 0) return path;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}={}: {}; accepted is a PEM file", key, path,
+                          std::generic_category().message(errno)));
 }
 
 WipedString secret_of(const Settings& settings, std::string_view key) {
@@ -136,7 +148,8 @@ Status read_login(const Settings& settings, VaultSettings& out) {
 }  // namespace
 
 std::string VaultSettings::master_key_id() const {
-  return fmt::format("{}{}{}/{}", name_space, name_space.empty() ? "" : "/", mount, key);
+  return fmt::format("{}{}{}{}{}/{}", cluster, cluster.empty() ? "" : ":", name_space,
+                     name_space.empty() ? "" : "/", mount, key);
 }
 
 Result<VaultSettings> read_vault_settings(const ProviderEnvironment& environment) {
@@ -149,9 +162,11 @@ Result<VaultSettings> read_vault_settings(const ProviderEnvironment& environment
   if (settings("vault.namespace")) {
     out.name_space = TRY(path_setting(settings, "vault.namespace", "", "-_./"));
   }
-  out.ca_file = text_of(settings, "vault.ca-file");
-  out.certificate = text_of(settings, "vault.client-certificate");
-  out.cert_key = text_of(settings, "vault.client-key");
+  if (settings("vault.cluster"))
+    out.cluster = TRY(path_setting(settings, "vault.cluster", "", "-_."));
+  out.ca_file = TRY(file_setting(settings, "vault.ca-file"));
+  out.certificate = TRY(file_setting(settings, "vault.client-certificate"));
+  out.cert_key = TRY(file_setting(settings, "vault.client-key"));
   if (out.certificate.empty() != out.cert_key.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "vault.client-certificate and vault.client-key are accepted together only");

@@ -18,6 +18,7 @@ struct VaultSettings {
   std::string address;                // without a slash at the end
   std::string mount, key;             // of the transit engine
   std::string name_space;             // empty: the root
+  std::string cluster;                // tells keys of one name on two servers apart; may be empty
   std::string ca_file;                // empty: the system's
   std::string certificate, cert_key;  // PEM files of a client certificate; empty: none
 
@@ -32,7 +33,8 @@ struct VaultSettings {
 
   std::vector<std::string> warnings;  // sentences for the log
 
-  // What wrappings record: "transit/betrace-master-key", in a namespace "team/transit/…".
+  // What wrappings record: "transit/betrace-master-key", in a namespace "team/transit/…", with
+  // vault.cluster "CLUSTER:transit/…".
   std::string master_key_id() const;
 };
 

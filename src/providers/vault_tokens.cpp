@@ -1,5 +1,7 @@
 #include "providers/vault_tokens.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/canonical_json.h"
@@ -49,7 +51,10 @@ class Tokens {
  private:
   VaultToken read(const JsonAnswer& answer, std::string_view lease, std::string_view renewable,
                   WipedString value) const {
-    const milliseconds life(static_cast<std::int64_t>(answer.number(lease).value_or(0) * 1000));
+    // What is no true answer must not overflow a time.
+    constexpr double longest_seconds = 3e9;
+    const double seconds = std::clamp(answer.number(lease).value_or(0), 0.0, longest_seconds);
+    const milliseconds life(static_cast<std::int64_t>(seconds * 1000));
     VaultToken token{.value = std::move(value),
                      .renewable = answer.flag(renewable).value_or(false),
                      .obtained_at = clock_.now(),

@@ -26,7 +26,8 @@ class VaultFixture final : public ProviderFixture {
         }
         return true;
       case Mishap::key_disabled:
-        return answer({.status = 400, .body = R"({"errors":["key is soft deleted"]})"});
+        vault_.describe_as("master", R"("soft_deleted":true)");
+        return true;
       case Mishap::key_pending_deletion:
         return false;
       case Mishap::key_gone:

@@ -103,7 +103,10 @@ HttpAnswer FakeVault::transit(const std::string& path, const Seen& seen) {
     return json(200, fmt::format(R"({{"data":{{"name":"{}","type":"{}"{}}}}})", name,
                                  key->second.type, key->second.fields));
   }
-  const auto aad = seen.field("associated_data");
+  if (key->second.fields.contains(R"("soft_deleted":true)")) {
+    return error(400, "refusing to use soft-deleted key");
+  }
+  const auto aad = all_ignore_context_ ? std::string() : seen.field("associated_data");
   if (path == "transit/datakey/plaintext/" + name) {
     const auto fresh = SecretBytes::random(32);
     return wrap(key->second, fresh.expose(), datakey_ignores_context_ ? "" : aad, true);

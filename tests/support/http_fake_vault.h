@@ -25,6 +25,9 @@ class FakeVault final : public ScriptedHttp {
   void describe_as(const std::string& name, const std::string& fields);
   // As HashiCorp's: `datakey` takes no associated data, and says nothing about it.
   void let_datakey_ignore_context() { datakey_ignores_context_ = true; }
+  // As Vault before 1.13: nothing takes associated data.
+  void let_all_ignore_context() { all_ignore_context_ = true; }
+  void let_all_take_context() { all_ignore_context_ = false; }
   // A token that lives so long (zero: for ever) and may be renewed up to `longest`.
   void accept_token(const std::string& token, std::chrono::seconds life = {},
                     std::chrono::seconds longest = {});
@@ -67,7 +70,7 @@ class FakeVault final : public ScriptedHttp {
   std::map<std::string, Token> tokens_;
   std::map<std::string, Login> logins_;
   std::set<std::string> denied_;
-  bool datakey_ignores_context_ = false;
+  bool datakey_ignores_context_ = false, all_ignore_context_ = false;
   int given_ = 0;
 };
 

@@ -158,8 +158,8 @@ TEST_F(VaultTokensTest, KubernetesShowsTheServiceAccountsTokenReadAtEachLogIn) {
 }
 
 TEST_F(VaultTokensTest, ACertificateLogsInUnderTheMountThatIsSet) {
-  settings["vault.client-certificate"] = "c.pem";
-  settings["vault.client-key"] = "k.pem";
+  settings["vault.client-certificate"] = file("c.pem", "certificate");
+  settings["vault.client-key"] = file("k.pem", "key");
   settings["vault.auth.mount"] = "certs/kms";
   settings["vault.cert.role"] = "web";
   vault.accept_login("certs/kms", R"({"name":"web"})", minutes(30));
@@ -183,6 +183,17 @@ TEST_F(VaultTokensTest, AFileThatIsNotThereIsNamed) {
   EXPECT_EQ(described.error().code, ErrorCode::kms_access_denied);
   EXPECT_EQ(described.error().message,
             "vault.token-file=" + folder.path() + "/missing: No such file or directory");
+}
+
+TEST_F(VaultTokensTest, ALifeThatNoServerGivesIsCutToOneThatFitsATime) {
+  settings["vault.token"] = "t";
+  vault.accept_token("t");
+  for (const auto* ttl : {"1e300", "-1e300", "9007199254740991", "0.001"}) {
+    vault.add_trouble({.path = "lookup-self",
+                       .status = 200,
+                       .body = fmt::format(R"({{"data":{{"ttl":{},"renewable":true}}}})", ttl)});
+    EXPECT_EQ(outcome(*provider()), "ok") << ttl;
+  }
 }
 
 std::string refusal(VaultWorld& world) {
@@ -215,6 +226,16 @@ TEST(VaultSettings, NameWhatIsMissingOrWrong) {
   world.settings["vault.transit.key-name"] = "a/b";
   EXPECT_EQ(refusal(world), "vault.transit.key-name='a/b': accepted are letters, digits and -_.");
   world.settings["vault.transit.key-name"] = "master";
+  for (const auto* key : {"vault.ca-file", "vault.client-certificate", "vault.client-key"}) {
+    world.settings[key] = "/nowhere/x.pem";
+    EXPECT_EQ(refusal(world), std::string(key) +
+                                  "=/nowhere/x.pem: No such file or directory; "
+                                  "accepted is a PEM file");
+    world.settings.erase(key);
+  }
+  world.settings["vault.cluster"] = "a:b";
+  EXPECT_EQ(refusal(world), "vault.cluster='a:b': accepted are letters, digits and -_.");
+  world.settings.erase("vault.cluster");
   world.settings["vault.addr"] = "vault:8200";
   EXPECT_TRUE(refusal(world).starts_with("vault.addr='vault:8200': accepted is http://"));
 }
