@@ -155,7 +155,9 @@ auto call_with(CredentialCache<Credentials>& cache, const Clock& clock, const Ca
   if (!held) return std::unexpected(held.error());
   auto answer = send(**held);
   if (answer || !is_refusal(answer.error())) return answer;
-  if (clock.now() - (*held)->obtained_at < between_log_ins) return answer;
+  // A clock that was set back makes nothing young.
+  const auto age = clock.now() - (*held)->obtained_at;
+  if (age >= age.zero() && age < between_log_ins) return answer;
   cache.forget(*held);
   const auto fresh = cache.get(call);
   if (!fresh) return std::unexpected(fresh.error());

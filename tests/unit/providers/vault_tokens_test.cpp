@@ -105,6 +105,37 @@ TEST_F(VaultTokensTest, ATokenThatWasRevokedIsReplacedByALogIn) {
   EXPECT_EQ(vault.count("approle/login"), 2U);
 }
 
+TEST_F(VaultTokensTest, SixtyFourCallersWhoseTokenWasRevokedShareOneLogIn) {
+  use_approle();
+  const auto its = provider();
+  EXPECT_EQ(outcome(*its), "ok");
+  clock.advance(seconds(11));
+  vault.revoke_token("login-token-1");
+  std::latch ready(64);
+  std::atomic<int> good = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 64; ++i) {
+      threads.emplace_back([&] {
+        ready.arrive_and_wait();
+        if (its->describe_key(call)) ++good;
+      });
+    }
+  }
+  EXPECT_EQ(good, 64);
+  EXPECT_EQ(vault.count("approle/login"), 2U);
+}
+
+TEST_F(VaultTokensTest, ATokenThatEndedIsReplacedThoughTheClockWasSetBack) {
+  use_approle();
+  const auto its = provider();
+  EXPECT_EQ(outcome(*its), "ok");
+  clock.step(-std::chrono::hours(1));
+  vault.revoke_token("login-token-1");
+  EXPECT_EQ(outcome(*its), "ok");
+  EXPECT_EQ(vault.count("approle/login"), 2U);
+}
+
 TEST_F(VaultTokensTest, APolicyThatRefusesCausesNoStormOfLogIns) {
   use_approle();
   vault.deny("transit/keys/master");
