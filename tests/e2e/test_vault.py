@@ -190,6 +190,22 @@ def test_a_soft_deleted_key_is_said_and_restored(vault_daemon, openbao):
     daemon.create("new")
 
 
+def test_a_rate_limit_of_vault_is_throttling(vault_daemon, openbao):
+    daemon = vault_daemon()
+    daemon.create("acme")
+    openbao.call("POST", "sys/quotas/config", {"enable_rate_limit_response_headers": True})
+    openbao.call("POST", "sys/quotas/rate-limit/kms",
+                 {"path": "transit/", "rate": 1, "interval": "30s"})
+    try:
+        refused = daemon.put("/api/tenants/new")
+        assert "rate limit quota exceeded" in problem(refused, 503, "kms_unavailable")
+        it = first_finding(daemon, "provider-throttled")
+        assert "rate limit quota exceeded" in it["evidence"]
+    finally:
+        openbao.call("DELETE", "sys/quotas/rate-limit/kms")
+    until(lambda: daemon.put("/api/tenants/new").status_code in (200, 201), 20, "a new tenant")
+
+
 @pytest.mark.parametrize("kind", [{"type": "rsa-2048"}, {"derived": True}])
 def test_a_key_that_binds_no_context_is_refused_and_said(vault_daemon, openbao, kind):
     openbao.call("POST", "transit/keys/unfit", kind)
