@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include "contract/provider_fixture.h"
+#include "contract/soft_hsm.h"
 #include "support/fake_clock.h"
 #include "support/http_fake_kms.h"
-#include "support/soft_hsm.h"
 
 namespace betrace::kms {
 namespace {

@@ -1,4 +1,4 @@
-#include "support/soft_hsm.h"
+#include "contract/soft_hsm.h"
 
 #include <array>
 #include <cstdlib>
