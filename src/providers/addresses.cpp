@@ -24,14 +24,22 @@ Result<std::string> checked_url(std::string_view from, std::string url) {
   return url;
 }
 
-// Plain HTTP that leaves the machine.
+std::string_view host_of(std::string_view url) {
+  const auto scheme = url.find("://");
+  if (scheme == std::string_view::npos) return {};
+  url.remove_prefix(scheme + 3);
+  if (url.starts_with('[')) return url.substr(0, url.find(']') + 1);
+  return url.substr(0, url.find_first_of(":/"));
+}
+
+bool is_loopback(std::string_view host) {
+  const auto part_of_ipv4 = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
+  return host == "localhost" || host.ends_with(".localhost") || host == "[::1]" ||
+         (host.starts_with("127.") && std::ranges::all_of(host, part_of_ipv4));
+}
+
 bool shows_secrets(std::string_view url) {
-  if (!url.starts_with("http://")) return false;
-  const std::string_view host = url.substr(7);
-  for (const std::string_view own : {"localhost", "127.", "[::1]"}) {
-    if (host.starts_with(own)) return false;
-  }
-  return true;
+  return url.starts_with("http://") && !is_loopback(host_of(url));
 }
 
 }  // namespace betrace::kms

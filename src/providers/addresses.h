@@ -12,6 +12,11 @@ namespace betrace::kms {
 // invalid_argument, without what may be a password.
 Result<std::string> checked_url(std::string_view from, std::string url);
 
+// The host of such an address, in brackets when it is IPv6; empty when there is none.
+std::string_view host_of(std::string_view url);
+// This machine, by name or number: not 127.example.com.
+bool is_loopback(std::string_view host);
+
 // Whether it is plain HTTP that leaves the machine.
 bool shows_secrets(std::string_view url);
 

@@ -1,6 +1,8 @@
 #include "providers/azure.h"
 
+#include <algorithm>
 #include <atomic>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -23,6 +25,7 @@ namespace betrace::kms {
 namespace {
 
 constexpr std::size_t key_bytes = 32;
+constexpr std::size_t rsa_bytes_min = 256;
 constexpr std::string_view api_version = "?api-version=7.4";
 
 // What a wrapping is bound to, `kid` with the version.
@@ -78,7 +81,7 @@ class AzureProvider final : public Provider {
     }
     const auto kek = TRY(unwrap(call, *blob));
     WipedBytes plaintext(blob->sealed.size() - gcm_tag_bytes);
-    const auto aad = additional_data(fmt::format("{}/{}", key_, blob->version), context);
+    const auto aad = additional_data(version_id(blob->version), context);
     if (gcm_open(kek, blob->nonce.first<gcm_nonce_bytes>(), as_bytes(aad), blob->sealed,
                  plaintext)) {
       return SecretBytes::copy_of(plaintext);
@@ -94,16 +97,7 @@ class AzureProvider final : public Provider {
       if (auto deleted = describe_deleted(call)) return *std::move(deleted);
     }
     if (!answer) return std::unexpected(std::move(answer).error());
-    const auto kty = answer->text("/key/kty");
-    const auto enabled = answer->flag("/attributes/enabled");
-    if (!kty || !enabled) return strange("describe key", "kty or attributes are missing");
-    MasterKeyInfo info{.key_id = key_, .state = "Enabled", .usable = *enabled};
-    if (!*enabled) info.state = "Disabled";
-    if (!kty->starts_with("RSA") && !kty->starts_with("oct")) {
-      info.usable = false;
-      info.state = fmt::format("of type {}; RSA and oct-HSM can wrap", *kty);
-    }
-    return info;
+    return state_of(*answer);
   }
 
  private:
@@ -126,14 +120,14 @@ class AzureProvider final : public Provider {
     const auto kid = answer->text("/kid");
     const auto text = answer->text("/value");
     const auto wrapped = text ? base64url_decode(*text) : std::nullopt;
-    const auto version = kid && kid->starts_with(key_ + "/") ? kid->substr(key_.size() + 1) : "";
+    const auto version = kid ? version_in(*kid) : std::string_view();
     if (!wrapped || wrapped->empty() || wrapped->size() > 0xffff || !is_azure_version(version)) {
       return strange(purpose, "kid or value are missing, or are of another key");
     }
     Bytes nonce(gcm_nonce_bytes), sealed(plaintext.size() + gcm_tag_bytes);
     random_bytes(nonce);
     gcm_seal(kek, std::span(nonce).first<gcm_nonce_bytes>(),
-             as_bytes(additional_data(*kid, context)), plaintext, sealed);
+             as_bytes(additional_data(version_id(version), context)), plaintext, sealed);
     const auto blob = write_azure_blob({.algorithm = algorithm,
                                         .version = std::string(version),
                                         .kek = *wrapped,
@@ -142,19 +136,84 @@ class AzureProvider final : public Provider {
     return Wrapping{.provider = "azure", .master_key_id = key_, .blob = name_blob(key_, blob)};
   }
 
+  std::string version_id(std::string_view version) const {
+    return fmt::format("{}/{}", key_, version);
+  }
+
   Result<JsonAnswer> wrap_kek(const CallContext& call, const SecretBytes& kek,
                               AzureAlgorithm algorithm, std::string_view purpose) {
     return ask(call, "POST", key_ + "/wrapkey", purpose, key_operation(algorithm, kek.expose()));
   }
 
   Result<SecretBytes> unwrap(const CallContext& call, const AzureBlob& blob) {
-    auto answer = ask(call, "POST", fmt::format("{}/{}/unwrapkey", key_, blob.version), "decrypt",
-                      key_operation(blob.algorithm, blob.kek));
+    auto answer = ask(call, "POST", fmt::format("{}/unwrapkey", version_id(blob.version)),
+                      "decrypt", key_operation(blob.algorithm, blob.kek));
     if (!answer) return std::unexpected(of_this_version(call, std::move(answer).error()));
     const auto text = answer->text("/value");
     const auto kek = text ? base64url_decode(*text) : std::nullopt;
     if (!kek || kek->size() != key_bytes) return strange("decrypt", "value is missing");
     return SecretBytes::copy_of(*kek);
+  }
+
+  // Of the answer about the key's newest version, which wraps.
+  Result<MasterKeyInfo> state_of(const JsonAnswer& answer) const {
+    const auto kty = answer.text("/key/kty");
+    const auto enabled = answer.flag("/attributes/enabled");
+    if (!kty || !enabled) return strange("describe key", "kty or attributes are missing");
+    const auto now = std::chrono::floor<std::chrono::seconds>(clock_.now()).time_since_epoch();
+    const auto seconds = static_cast<double>(now.count());
+    MasterKeyInfo info{.key_id = key_, .state = "Enabled", .usable = false};
+    if (!*enabled) {
+      info.state = "Disabled";
+    } else if (answer.number("/attributes/nbf").value_or(seconds) > seconds) {
+      info.state = "NotYetValid";
+    } else if (answer.number("/attributes/exp").value_or(seconds + 1) <= seconds) {
+      info.state = "Expired";  // unwraps still, but wraps no more
+    } else if (const auto unfit = why_unfit(answer, *kty); !unfit.empty()) {
+      info.state = fmt::format("Enabled, {}", unfit);
+    } else {
+      info.usable = true;
+    }
+    return info;
+  }
+
+  // Why a key cannot be a master key, whatever its state; empty when it can.
+  static std::string why_unfit(const JsonAnswer& answer, std::string_view kty) {
+    if (!kty.starts_with("RSA") && !kty.starts_with("oct")) {
+      return fmt::format("of type {}; RSA and oct-HSM can wrap", kty);
+    }
+    const auto modulus = answer.text("/key/n");
+    const auto bytes = modulus ? base64url_decode(*modulus) : std::nullopt;
+    if (bytes && bytes->size() < rsa_bytes_min) {
+      return fmt::format("of {} bits; an RSA key has 2048 or more", bytes->size() * 8);
+    }
+    std::set<std::string_view> allowed;
+    for (int i = 0; const auto each = answer.text(fmt::format("/key/key_ops/{}", i)); ++i) {
+      allowed.insert(*each);
+    }
+    for (const std::string_view needed : {"wrapKey", "unwrapKey"}) {
+      if (!allowed.empty() && !allowed.contains(needed)) {
+        return fmt::format("without {} among its permitted operations", needed);
+      }
+    }
+    return {};
+  }
+
+  // The version that `kid` names; empty when it is of another key. Key Vault does not tell names
+  // apart by case.
+  std::string_view version_in(std::string_view kid) const {
+    const auto same = [](char a, char b) {
+      const auto lower = [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+      };
+      return lower(a) == lower(b);
+    };
+    const auto prefix = key_ + "/";
+    if (kid.size() <= prefix.size() ||
+        !std::ranges::equal(kid.substr(0, prefix.size()), prefix, same)) {
+      return {};
+    }
+    return kid.substr(prefix.size());
   }
 
   // A version that is not there says nothing about the key, if that is.

@@ -9,8 +9,8 @@
 //   algorithm (1: RSA-OAEP-256, 2: A256KW) | length and text of the vault's key version |
 //   length (2 bytes, big-endian) and bytes of the wrapped KEK | nonce, 12 bytes | ciphertext | tag
 // and the additional data is "betrace-kms azure 1\n" KID "\n" canonical JSON of the context, where
-// KID is the key's identifier with its version. That version is asked to unwrap, however many came
-// later.
+// KID is the key's identifier in small letters, with the version. That version is asked to unwrap,
+// however many came later.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
 // Key Vault's refusals in our vocabulary, by `error.code` and `error.innererror.code`; the message
-// is Azure's own, word for word. Thread-safe.
+// is Azure's own, word for word, on one line. Thread-safe.
 #pragma once
 
 #include <string_view>

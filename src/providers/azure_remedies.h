@@ -24,8 +24,12 @@ class AzureRemedies final : public Remedies {
   }
 
  private:
+  bool is_hsm() const;
+  std::string vault() const;  // its name: the first part of its host
   std::string key(std::string_view command) const;
+  std::string grant(const Error& error) const;
   Advice of_denial(const Trouble& trouble) const;
+  Advice of_unusable_key(const Trouble& trouble) const;
 
   const AzureSettings& settings_;
 };

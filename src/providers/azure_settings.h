@@ -15,8 +15,8 @@ namespace betrace::kms {
 enum class AzureLogin { secret, certificate, workload, app_service, managed_identity };
 
 struct AzureSettings {
-  std::string uri;  // https://NAME.vault.azure.net, without a slash at the end
-  std::string key;
+  std::string uri;      // https://NAME.vault.azure.net, in small letters, no slash at the end
+  std::string key;      // in small letters as well: to Key Vault they are the same
   std::string ca_file;  // empty: the system's
 
   AzureLogin login = AzureLogin::managed_identity;
@@ -25,7 +25,7 @@ struct AzureSettings {
   WipedString client_secret;
   std::string certificate_file;      // PEM: certificate and key
   std::string federated_token_file;  // that Kubernetes writes
-  std::string authority;             // https://login.microsoftonline.com
+  std::string authority;             // of the vault's cloud: https://login.microsoftonline.com
   std::string identity_endpoint;     // of App Service, or of the instance's metadata service
   WipedString identity_header;       // of App Service
 
@@ -33,7 +33,8 @@ struct AzureSettings {
   std::string master_key_id() const;
 };
 
-// Settings win over the variables of Azure's SDKs. Errors: invalid_argument names the key, the
+// Settings win over the variables of Azure's SDKs, and a log-in that settings name over one that
+// variables do. Errors: invalid_argument names the key, the
 // value unless it is secret, and what is accepted.
 Result<AzureSettings> read_azure_settings(const ProviderEnvironment& environment);
 

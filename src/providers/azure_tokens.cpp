@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "base/jwt.h"
 #include "base/try.h"
 #include "providers/addresses.h"
+#include "providers/aws_errors.h"
 #include "providers/exchange.h"
 #include "providers/file_secret.h"
 #include "providers/json_answer.h"
@@ -20,13 +22,6 @@ namespace betrace::kms {
 namespace {
 
 using std::chrono::seconds;
-
-std::string_view host_of(std::string_view url) {
-  const auto scheme = url.find("://");
-  if (scheme == std::string_view::npos) return {};
-  url.remove_prefix(scheme + 3);
-  return url.substr(0, url.find_first_of(":/"));
-}
 
 // name="value" of a challenge; empty when absent.
 std::string_view parameter(std::string_view header, std::string_view name) {
@@ -59,8 +54,10 @@ class Tokens {
               settings.login == AzureLogin::certificate ? settings.certificate_file
                                                         : settings.federated_token_file) {}
 
-  Result<Token> load(const CallContext& call) {
-    if (!challenge_) challenge_ = TRY(challenge(call));
+  // `renews`: what the vault's challenge asked for still serves. Else it is asked again: a token
+  // that it refused may be of a tenant that the vault has left.
+  Result<Token> load(const CallContext& call, bool renews) {
+    if (!challenge_ || !renews) challenge_ = TRY(challenge(call));
     switch (settings_.login) {
       case AzureLogin::app_service:
       case AzureLogin::managed_identity:
@@ -94,7 +91,8 @@ class Tokens {
 
   Result<Token> of_principal(const CallContext& call) {
     const auto& tenant = settings_.tenant.empty() ? challenge_->tenant : settings_.tenant;
-    const auto url = fmt::format("{}/{}/oauth2/v2.0/token", settings_.authority, tenant);
+    const auto url =
+        fmt::format("{}/{}/oauth2/v2.0/token", settings_.authority, percent_encode(tenant));
     WipedString form;
     add("grant_type", "client_credentials", form);
     add("client_id", settings_.client_id, form);
@@ -150,14 +148,12 @@ class Tokens {
       request.headers = {{"Metadata", "true"}};
     }
     auto token = ask(call, std::move(request), settings_.identity_endpoint);
-    if (!token && !app && token.error().code != ErrorCode::kms_access_denied) {
-      token.error().code = ErrorCode::kms_access_denied;
-      token.error().message = fmt::format(
-          "no Azure credentials found: neither azure.keyvault.client-secret, "
-          "azure.keyvault.client-certificate-file nor a federated token, and {}",
-          token.error().message);
-    }
-    return token;
+    // Where nobody has ever answered there is no such service: not a machine of Azure.
+    if (token || answered_ || app) return token;
+    return fail(ErrorCode::kms_access_denied,
+                fmt::format("no Azure credentials found: neither azure.keyvault.client-secret, "
+                            "azure.keyvault.client-certificate-file nor a federated token, and {}",
+                            token.error().message));
   }
 
   Result<Token> ask(const CallContext& call, HttpCall request, const std::string& url) {
@@ -165,14 +161,18 @@ class Tokens {
     const auto answer =
         TRY(exchange(http_, clock_, call, std::move(request),
                      {.purpose = purpose, .what = "Azure credentials", .log = log_category::kms}));
+    answered_ = true;
     const auto json = JsonAnswer::parse(answer.body);
     if (answer.status != 200) {
       auto words = json ? json->text("/error_description") : std::nullopt;
       if (json && !words) words = json->text("/error");
-      const bool down = answer.status >= 500 || answer.status == 429;
-      return fail(down ? ErrorCode::kms_unavailable : ErrorCode::kms_access_denied,
-                  fmt::format("Failed to {}: {}: HTTP {}{}{}", purpose, url, answer.status,
-                              words ? ", " : "", words.value_or("")));
+      const bool down = is_passing(answer.status);
+      return std::unexpected(
+          Error{.code = down ? ErrorCode::kms_unavailable : ErrorCode::kms_access_denied,
+                .message = fmt::format("Failed to {}: {}: HTTP {}{}{}", purpose, url, answer.status,
+                                       words ? ", " : "", words.value_or("")),
+                .retry_after = parse_retry_after(answer.header("retry-after"), clock_.now()),
+                .throttled = answer.status == 429});
     }
     const auto token = json ? json->text("/access_token") : std::nullopt;
     const auto life = json ? life_of(*json) : std::nullopt;
@@ -184,10 +184,21 @@ class Tokens {
     return Token{.value = WipedString(*token), .expires_at = now + *life, .obtained_at = now};
   }
 
+  // The metadata service answers 404 and 410 while it is updated
+  // (learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token).
+  bool is_passing(int status) const {
+    const bool imds = settings_.login == AzureLogin::managed_identity;
+    return status >= 500 || status == 429 || status == 408 ||
+           (imds && (status == 404 || status == 410));
+  }
+
   // A number, or of the metadata service a text; of App Service the time of its end.
   std::optional<seconds> life_of(const JsonAnswer& answer) const {
     const auto number_at = [&](std::string_view pointer) -> std::optional<std::int64_t> {
-      if (const auto number = answer.number(pointer)) return static_cast<std::int64_t>(*number);
+      if (const auto number = answer.number(pointer)) {
+        return std::abs(*number) < 1e12 ? std::optional(static_cast<std::int64_t>(*number))
+                                        : std::nullopt;
+      }
       const auto text = answer.text(pointer);
       std::int64_t value = 0;
       if (!text ||
@@ -211,6 +222,7 @@ class Tokens {
   const Clock& clock_;
   FileSecret file_;
   std::optional<AzureChallenge> challenge_;
+  bool answered_ = false;  // by what gives tokens
 };
 
 }  // namespace
@@ -236,17 +248,19 @@ std::optional<AzureChallenge> parse_azure_challenge(std::string_view header) {
 
 bool is_of_vault(std::string_view resource, std::string_view uri) {
   const auto vault = host_of(uri), service = host_of(resource);
-  const bool here = vault == "localhost" || vault.starts_with("127.");
-  return here || (!service.empty() && vault.size() > service.size() && vault.ends_with(service) &&
-                  vault[vault.size() - service.size() - 1] == '.');
+  return is_loopback(vault) ||
+         (!service.empty() && vault.size() > service.size() && vault.ends_with(service) &&
+          vault[vault.size() - service.size() - 1] == '.');
 }
 
 CredentialCache<Token>::Origin azure_tokens(const AzureSettings& settings, HttpClient& http,
                                             const Clock& clock) {
   const auto tokens = std::make_shared<Tokens>(settings, http, clock);
   return {.what = "the Azure access token",
-          .load = [tokens](const CallContext& call,
-                           const CredentialCache<Token>::Pointer&) { return tokens->load(call); },
+          .load =
+              [tokens](const CallContext& call, const CredentialCache<Token>::Pointer& previous) {
+                return tokens->load(call, previous != nullptr);
+              },
           .has_changed = [tokens] { return tokens->has_changed(); }};
 }
 

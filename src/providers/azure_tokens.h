@@ -1,7 +1,7 @@
 // Access tokens for a key vault: by a service principal's secret or certificate, a workload
 // identity of Kubernetes, or a managed identity. Whom a token is for is what the vault's challenge
-// says, if that is the vault's own; secrets go to the configured authority and nowhere else. Used
-// by one thread at a time, as CredentialCache does.
+// says, if that is the vault's own, asked at first and after a refusal; secrets go to the
+// configured authority and nowhere else. Used by one thread at a time, as CredentialCache does.
 #pragma once
 
 #include <optional>
