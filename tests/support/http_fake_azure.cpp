@@ -88,6 +88,23 @@ void FakeAzure::enable(const std::string& name, bool enabled) {
   const std::lock_guard lock(mutex_);
   keys_.at(name).enabled = enabled;
 }
+void FakeAzure::set_life(const std::string& name, std::optional<std::int64_t> not_before,
+                         std::optional<std::int64_t> ends) {
+  const std::lock_guard lock(mutex_);
+  auto& life = keys_.at(name).life;
+  life.clear();
+  if (not_before) life += fmt::format(R"(,"nbf":{})", *not_before);
+  if (ends) life += fmt::format(R"(,"exp":{})", *ends);
+}
+void FakeAzure::set_more(const std::string& name, const std::string& json) {
+  const std::lock_guard lock(mutex_);
+  keys_.at(name).more = json;
+}
+void FakeAzure::move_to(const std::string& tenant) {
+  const std::lock_guard lock(mutex_);
+  tenant_ = tenant;
+  tokens_.clear();
+}
 void FakeAzure::deny(const std::string& verb) {
   const std::lock_guard lock(mutex_);
   denied_.insert(verb);
@@ -121,7 +138,7 @@ HttpAnswer FakeAzure::challenge() const {
   auto made = error(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.");
   made.headers = {
       {"www-authenticate",
-       fmt::format(R"(Bearer authorization="https://login.windows.net/{}", resource="{}")", tenant,
+       fmt::format(R"(Bearer authorization="https://login.windows.net/{}", resource="{}")", tenant_,
                    resource_)}};
   return made;
 }
@@ -144,7 +161,7 @@ Result<HttpAnswer> FakeAzure::answer(const Seen& seen) {
     const bool good = seen.header("X-IDENTITY-HEADER") == "canary-identity-header" && for_vault;
     return good ? give_token("app", true) : json(401, "{}");
   }
-  if (seen.url == fmt::format("https://login.microsoftonline.com/{}/oauth2/v2.0/token", tenant)) {
+  if (seen.url == fmt::format("https://login.microsoftonline.com/{}/oauth2/v2.0/token", tenant_)) {
     return token_for_form(seen);
   }
   const auto bearer = seen.header("Authorization");
@@ -213,16 +230,16 @@ HttpAnswer FakeAzure::call_vault(const Seen& seen) {
 HttpAnswer FakeAzure::describe(const std::string& name) {
   const auto key = keys_.find(name);
   if (key == keys_.end()) return error(404, "KeyNotFound", "A key was not found in this key vault");
-  return json(200, fmt::format(R"({{"key":{{"kid":"{}/keys/{}/{}","kty":"{}"}},)"
-                               R"("attributes":{{"enabled":{}}}}})",
-                               uri, name, key->second.versions.back().id, key->second.kty,
-                               key->second.enabled));
+  return json(200, fmt::format(R"({{"key":{{"kid":"{}/keys/{}/{}","kty":"{}"{}}},)"
+                               R"("attributes":{{"enabled":{}{}}}}})",
+                               shown_uri_, name, key->second.versions.back().id, key->second.kty,
+                               key->second.more, key->second.enabled, key->second.life));
 }
 
 HttpAnswer FakeAzure::with_value(const std::string& name, const Version& version,
                                  std::span<const std::uint8_t> value) const {
-  return json(200, fmt::format(R"({{"kid":"{}/keys/{}/{}","value":"{}"}})", uri, name, version.id,
-                               base64url_encode(value)));
+  return json(200, fmt::format(R"({{"kid":"{}/keys/{}/{}","value":"{}"}})", shown_uri_, name,
+                               version.id, base64url_encode(value)));
 }
 
 HttpAnswer FakeAzure::wrap(const std::string& name, const Seen& seen) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,8 +28,17 @@ class FakeAzure final : public ScriptedHttp {
   void delete_key(const std::string& name);  // softly
   void purge_key(const std::string& name);
   void enable(const std::string& name, bool enabled);
+  // Times as seconds since 1970; nothing: no such bound.
+  void set_life(const std::string& name, std::optional<std::int64_t> not_before,
+                std::optional<std::int64_t> ends);
+  // What a description has beside kid and kty, e.g. R"(,"key_ops":["sign"])".
+  void set_more(const std::string& name, const std::string& json);
   void deny(const std::string& verb);         // "wrapkey", "unwrapkey", "get"
   void ask_for(const std::string& resource);  // in the challenge
+  // Gives tokens of that tenant only, names it in the challenge, and knows none of before.
+  void move_to(const std::string& tenant);
+  // Key identifiers come back as this vault's and key's owner wrote them.
+  void name_itself(const std::string& uri) { shown_uri_ = uri; }
   void revoke_tokens();
   // Assertions that the tenant's endpoint accepts as they are.
   void accept_assertion(const std::string& assertion);
@@ -42,6 +52,7 @@ class FakeAzure final : public ScriptedHttp {
   struct Key {
     std::string kty;
     bool enabled = true;
+    std::string life = {}, more = {};
     std::vector<Version> versions = {};
   };
 
@@ -63,6 +74,7 @@ class FakeAzure final : public ScriptedHttp {
   std::map<std::string, Key> keys_, deleted_;
   std::set<std::string> tokens_, denied_, assertions_;
   std::string certificate_, resource_ = "https://vault.azure.net";
+  std::string tenant_{tenant}, shown_uri_{uri};
   int given_ = 0, versions_ = 0;
 };
 

@@ -83,6 +83,68 @@ TEST_F(AzureProviderTest, DescribesStateKindAndDeletion) {
   EXPECT_EQ(provider()->describe_key(call).error().code, ErrorCode::kms_key_disabled);
 }
 
+TEST_F(AzureProviderTest, TellsWhyAKeyCannotBeAMasterKeyNow) {
+  const auto its = provider();
+  const auto now = std::chrono::floor<std::chrono::seconds>(clock.now()).time_since_epoch().count();
+  const auto said = [&] {
+    const auto described = its->describe_key(call);
+    return fmt::format("{}{}", described->usable ? "" : "not usable: ", described->state);
+  };
+  azure.set_life("master", now - 1, now + 1);
+  EXPECT_EQ(said(), "Enabled");
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_EQ(said(), "not usable: Expired");
+  azure.set_life("master", now + 60, std::nullopt);
+  EXPECT_EQ(said(), "not usable: NotYetValid");
+  azure.set_life("master", std::nullopt, std::nullopt);
+
+  azure.set_more("master", R"(,"key_ops":["sign","wrapKey","unwrapKey"])");
+  EXPECT_EQ(said(), "Enabled");
+  azure.set_more("master", R"(,"key_ops":["sign","wrapKey"])");
+  EXPECT_EQ(said(), "not usable: Enabled, without unwrapKey among its permitted operations");
+  azure.set_more("master", fmt::format(R"(,"n":"{}")", base64url_encode(Bytes(256, 1))));
+  EXPECT_EQ(said(), "Enabled");
+  azure.set_more("master", fmt::format(R"(,"n":"{}")", base64url_encode(Bytes(128, 1))));
+  EXPECT_EQ(said(), "not usable: Enabled, of 1024 bits; an RSA key has 2048 or more");
+}
+
+TEST_F(AzureProviderTest, WhatAnExpiredKeyWrappedOpensStill) {
+  const auto its = provider();
+  const auto made = its->generate_data_key(call, context);
+  azure.set_life("master", std::nullopt, 1);
+  EXPECT_FALSE(its->describe_key(call)->usable);
+  EXPECT_TRUE(its->decrypt(call, made->wrapped, context));
+}
+
+TEST_F(AzureProviderTest, CapitalsInAddressAndNamesMakeNoOtherKey) {
+  const auto made = provider()->generate_data_key(call, context);
+  settings["azure.keyvault.uri"] = "https://Acme.Vault.Azure.Net:443/";
+  settings["azure.keyvault.key-name"] = "Master";
+  azure.name_itself("https://ACME.vault.azure.net");
+  const auto its = provider();
+  EXPECT_TRUE(its->decrypt(call, made->wrapped, context));
+  const auto later = its->generate_data_key(call, context);
+  ASSERT_TRUE(later) << later.error().message;
+  EXPECT_EQ(later->wrapped.master_key_id, made->wrapped.master_key_id);
+  EXPECT_TRUE(its->decrypt(call, later->wrapped, context));
+  azure.name_itself("https://acme2.vault.azure.net");
+  EXPECT_EQ(its->generate_data_key(call, context).error().code, ErrorCode::kms_unavailable);
+}
+
+TEST_F(AzureProviderTest, OneWrappingIsOneCallOfTheVault) {
+  const auto its = provider();
+  const auto made = its->generate_data_key(call, context);
+  const auto calls = [&](auto verb) {
+    const auto before = azure.seen().size();
+    EXPECT_TRUE(verb());
+    return azure.seen().size() - before;
+  };
+  EXPECT_EQ(calls([&] { return its->generate_data_key(call, context).has_value(); }), 1U);
+  EXPECT_EQ(calls([&] { return its->encrypt(call, Bytes(9), context).has_value(); }), 1U);
+  EXPECT_EQ(calls([&] { return its->decrypt(call, made->wrapped, context).has_value(); }), 1U);
+  EXPECT_EQ(calls([&] { return its->describe_key(call).has_value(); }), 1U);
+}
+
 TEST(AzureBlob, IsReadAsItWasWrittenAndNotWhenCut) {
   const Bytes kek(256, 1), nonce(12, 2), sealed(48, 3);
   const auto bytes = write_azure_blob({.algorithm = AzureAlgorithm::a256kw,
@@ -114,6 +176,16 @@ TEST(AzureErrors, AreToldApartByCodeAndKeepAzuresWords) {
            {401, "Unauthorized", "", "AKV10032: Invalid issuer.", kms_access_denied},
            {403, "Forbidden", "ForbiddenByRbac", "Caller is not authorized", kms_access_denied},
            {403, "Forbidden", "ForbiddenByFirewall", "not an authorized IP", kms_access_denied},
+           {403, "Forbidden", "AccessDenied", "no wrapKey permission on key vault 'a disabled key'",
+            kms_access_denied},
+           {403, "Forbidden", "ForbiddenByConnection",
+            "Public network access is disabled and request is not from a trusted service",
+            kms_access_denied},
+           {403, "Forbidden", "", "Caller of app expired-things is unknown", kms_access_denied},
+           {403, "Forbidden", "KeyOperationForbidden", "Operation wrapKey is not permitted",
+            kms_key_disabled},
+           {403, "Forbidden", "", "Operation wrapKey is not permitted on this key.",
+            kms_key_disabled},
            {403, "Forbidden", "KeyDisabled", "not allowed", kms_key_disabled},
            {403, "Forbidden", "", "not allowed on a disabled key.", kms_key_disabled},
            {403, "Forbidden", "", "not allowed on an expired key.", kms_key_disabled},
@@ -131,6 +203,20 @@ TEST(AzureErrors, AreToldApartByCodeAndKeepAzuresWords) {
     EXPECT_NE(error.message.find(words), std::string::npos) << error.message;
     EXPECT_EQ(error.throttled, http == 429);
   }
+}
+
+TEST(AzureErrors, AreOneLineOfReadableLength) {
+  HttpAnswer answer{.status = 403};
+  answer.body = WipedString(R"({"error":{"code":"Forbidden","message":"Caller is not authorized.)"
+                            R"(\r\nCaller: appid=a;oid=o\r\nVault: v","innererror":)"
+                            R"({"code":"ForbiddenByRbac"}}})");
+  const auto error = classify_azure_error(answer, "encrypt", SystemTime());
+  EXPECT_EQ(error.message,
+            "Failed to encrypt: Caller is not authorized.  Caller: appid=a;oid=o  Vault: v (HTTP "
+            "403 Forbidden, ForbiddenByRbac)");
+  EXPECT_EQ(error.type, "ForbiddenByRbac");
+  answer.body = WipedString(R"({"error":{"message":")") + WipedString(60'000, 'x') + R"("}})";
+  EXPECT_LT(classify_azure_error(answer, "encrypt", SystemTime()).message.size(), 5000U);
 }
 
 }  // namespace

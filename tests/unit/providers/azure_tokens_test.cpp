@@ -93,6 +93,102 @@ TEST_F(AzureTokensTest, WithoutAnyCredentialsThePlacesAreNamed) {
   EXPECT_TRUE(outcome(*provider()).starts_with("no Azure credentials found: "));
 }
 
+TEST_F(AzureTokensTest, AMetadataServiceThatIsBusyIsNoLackOfCredentials) {
+  for (const int status : {404, 410, 429, 500, 503}) {
+    azure.add_trouble({.path = "/metadata/", .status = status, .headers = {{"retry-after", "3"}}});
+    const auto described = provider()->describe_key(call);
+    ASSERT_FALSE(described);
+    EXPECT_EQ(to_string(described.error().code), to_string(ErrorCode::kms_unavailable)) << status;
+    EXPECT_EQ(described.error().throttled, status == 429);
+    EXPECT_EQ(described.error().retry_after, seconds(3));
+  }
+  azure.add_trouble({.path = "/metadata/",
+                     .status = 400,
+                     .body = R"({"error":"invalid_request","error_description":)"
+                             R"("Identity not found"})"});
+  const auto described = provider()->describe_key(call);
+  EXPECT_EQ(described.error().code, ErrorCode::kms_access_denied);
+  EXPECT_TRUE(described.error().message.ends_with("HTTP 400, Identity not found"));
+}
+
+TEST_F(AzureTokensTest, AMetadataServiceThatAnsweredOnceIsOnlyAway) {
+  const auto its = provider();
+  EXPECT_EQ(outcome(*its), "ok");
+  clock.advance(minutes(70));
+  azure.add_trouble({.path = "/metadata/",
+                     .network = Error{.code = ErrorCode::kms_timeout, .message = "timed out"}});
+  const auto described = its->describe_key(call);
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().code, ErrorCode::kms_timeout);
+  EXPECT_EQ(outcome(*its), "ok");
+}
+
+TEST_F(AzureTokensTest, TheEndpointOfAppServiceCountsOnlyWithItsHeader) {
+  variables = {{"IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"}};
+  EXPECT_EQ(outcome(*provider()), "ok");
+  EXPECT_TRUE(azure.seen()[1].url.starts_with("http://169.254.169.254/"));
+}
+
+TEST_F(AzureTokensTest, OfSeveralLogInsTheFirstInAzuresOrderIsTaken) {
+  const auto principal = make_certified_key();
+  azure.accept_certificate(principal.certificate);
+  azure.accept_assertion("federated");
+  variables = {{"AZURE_CLIENT_ID", "app"},
+               {"AZURE_CLIENT_SECRET", "secret"},
+               {"AZURE_CLIENT_CERTIFICATE_PATH", file("sp.pem", principal.both)},
+               {"AZURE_FEDERATED_TOKEN_FILE", file("token", "federated")},
+               {"IDENTITY_ENDPOINT", "http://127.0.0.1:41/msi/token"},
+               {"IDENTITY_HEADER", "canary-identity-header"}};
+  const auto form = [&] {
+    EXPECT_EQ(outcome(*provider()), "ok");
+    return azure.seen()[azure.seen().size() - 2].body;
+  };
+  EXPECT_TRUE(form().contains("client_secret=secret"));
+  variables.erase("AZURE_CLIENT_SECRET");
+  EXPECT_TRUE(form().contains("client_assertion=ey"));
+  variables.erase("AZURE_CLIENT_CERTIFICATE_PATH");
+  EXPECT_TRUE(form().contains("client_assertion=federated"));
+  variables.erase("AZURE_FEDERATED_TOKEN_FILE");
+  EXPECT_EQ(form(), "");
+  EXPECT_EQ(used(), "Bearer app-token-4");
+  // A further instance's settings against its process' variables.
+  variables["AZURE_CLIENT_SECRET"] = "of the first instance";
+  settings["azure.keyvault.federated-token-file"] = folder.path() + "/token";
+  EXPECT_TRUE(form().contains("client_assertion=federated"));
+}
+
+TEST_F(AzureTokensTest, AVaultThatMovedToAnotherTenantIsFollowed) {
+  settings["azure.keyvault.client-id"] = "app";
+  settings["azure.keyvault.client-secret"] = "secret";
+  const auto its = provider();
+  EXPECT_EQ(outcome(*its), "ok");
+  azure.move_to("22222222-2222-2222-2222-222222222222");
+  clock.advance(seconds(11));
+  EXPECT_EQ(outcome(*its), "ok");
+  EXPECT_EQ(azure.count("/22222222-2222-2222-2222-222222222222/oauth2/v2.0/token"), 1U);
+}
+
+TEST_F(AzureTokensTest, AnAnswerThatIsNoTokenIsSaidWithoutItsContent) {
+  for (const auto* body :
+       {"{}", R"({"access_token":"canary"})", "canary", R"({"access_token":"","expires_in":60})",
+        R"({"access_token":"canary","expires_in":1e300})",
+        R"({"access_token":"canary","expires_in":"soon"})"}) {
+    azure.add_trouble({.path = "/metadata/", .status = 200, .body = body});
+    const auto described = provider()->describe_key(call);
+    ASSERT_FALSE(described) << body;
+    EXPECT_EQ(described.error().code, ErrorCode::kms_unavailable);
+    EXPECT_EQ(described.error().message.find("canary"), std::string::npos);
+  }
+}
+
+TEST_F(AzureTokensTest, WhatIsNoKeyVaultIsGivenNothing) {
+  for (const int status : {200, 401, 404}) {
+    azure.add_trouble({.path = "/keys/master", .status = status});
+    EXPECT_TRUE(outcome(*provider()).contains("it is no key vault")) << status;
+  }
+  EXPECT_EQ(azure.count("/metadata/"), 0U);
+}
+
 TEST_F(AzureTokensTest, AreAskedForOnceAndAnewWhenRefused) {
   const auto its = provider();
   std::latch ready(64);
@@ -144,6 +240,7 @@ TEST(AzureChallenge, IsReadAndHeldAgainstTheVault) {
   EXPECT_FALSE(is_of_vault("https://vault.azure.net", "https://evilvault.azure.net"));
   EXPECT_FALSE(is_of_vault("https://azure.net.example", "https://a.vault.azure.net"));
   EXPECT_FALSE(is_of_vault("", "https://a.vault.azure.net"));
+  EXPECT_FALSE(is_of_vault("https://vault.azure.net", "https://127.0.0.1.example.com"));
 }
 
 TEST(AzureSettings, NameWhatIsMissingOrWrong) {
@@ -160,11 +257,40 @@ TEST(AzureSettings, NameWhatIsMissingOrWrong) {
   world.settings["azure.keyvault.key-name"] = "a_b";
   EXPECT_EQ(refusal(),
             "azure.keyvault.key-name='a_b': accepted are 1 to 127 letters, digits and -");
+  world.settings["azure.keyvault.key-name"] = std::string(128, 'k');
+  EXPECT_TRUE(refusal().contains("1 to 127 letters"));
   world.settings.erase("azure.keyvault.key-name");
+  for (const auto* uri : {"http://localhost.example.com", "http://127.example.com"}) {
+    world.settings["azure.keyvault.uri"] = uri;
+    EXPECT_TRUE(refusal().ends_with("accepted is https://")) << uri;
+  }
+  world.settings["azure.keyvault.uri"] = "https://acme.vault.azure.net/keys/master";
+  EXPECT_TRUE(refusal().ends_with("the key goes into azure.keyvault.key-name"));
+  world.settings["azure.keyvault.uri"] = "https://acme.vault.azure.net";
+  world.settings["azure.keyvault.tenant-id"] = "a/b";
+  EXPECT_TRUE(refusal().starts_with("azure.keyvault.tenant-id='a/b': accepted is"));
+  world.settings.erase("azure.keyvault.tenant-id");
+  world.variables["AZURE_AUTHORITY_HOST"] = "http://login.example.com";
+  EXPECT_TRUE(refusal().starts_with("AZURE_AUTHORITY_HOST='http://login.example.com': accepted"));
+  world.variables.clear();
   world.settings["azure.keyvault.client-secret"] = "canary";
   EXPECT_TRUE(refusal().starts_with("azure.keyvault.client-id is not set"));
   world.settings.erase("azure.keyvault.uri");
   EXPECT_TRUE(refusal().starts_with("azure.keyvault.uri is not set"));
+}
+
+TEST(AzureSettings, SendSecretsToTheAuthorityOfTheVaultsCloud) {
+  AzureWorld world;
+  const auto authority = [&](const std::string& uri) {
+    world.settings["azure.keyvault.uri"] = uri;
+    return read_azure_settings(world.environment())->authority;
+  };
+  EXPECT_EQ(authority("https://a.vault.azure.net"), "https://login.microsoftonline.com");
+  EXPECT_EQ(authority("https://a.managedhsm.azure.net"), "https://login.microsoftonline.com");
+  EXPECT_EQ(authority("https://a.vault.usgovcloudapi.net"), "https://login.microsoftonline.us");
+  EXPECT_EQ(authority("https://a.vault.azure.cn"), "https://login.partner.microsoftonline.cn");
+  world.variables["AZURE_AUTHORITY_HOST"] = "login.example.com";
+  EXPECT_EQ(authority("https://a.vault.azure.net"), "https://login.example.com");
 }
 
 }  // namespace
