@@ -26,6 +26,10 @@ constexpr ConfigKey keys[] = {
      .of_provider = true,
      .provider_decides = true,
      .description = "Region of the master key"},
+    {.name = "aws.kms.replica-regions",
+     .of_provider = true,
+     .description = "Regions with replicas of a multi-region key, asked in this order when the "
+                    "first is down: us-west-2,eu-west-1"},
     {.name = "aws.kms.endpoint",
      .type = url,
      .of_provider = true,

@@ -11,6 +11,7 @@
 #include "providers/aws_errors.h"
 #include "providers/aws_exchange.h"
 #include "providers/aws_profile.h"
+#include "providers/aws_regions.h"
 #include "providers/aws_remedies.h"
 #include "providers/aws_settings.h"
 #include "providers/json_answer.h"
@@ -31,14 +32,37 @@ constexpr Operation encrypt_operation{"Encrypt", "encrypt"};
 constexpr Operation decrypt_operation{"Decrypt", "decrypt"};
 constexpr Operation describe_operation{"DescribeKey", "describe key"};
 
-WipedString opening(std::string_view key_id, const EncryptionContext* context) {
+struct Request {
+  const Operation& operation;
+  std::string_view key_id;
+  const EncryptionContext* context = nullptr;
+  WipedString fields = {};  // further ones: `,"Plaintext":"…"`
+};
+
+WipedString body_of(const Request& request, const AwsRegion& region) {
   std::string text = R"({"KeyId":)";
-  append_json_string(key_id, text);
-  if (context && !context->empty()) {
+  append_json_string(key_in_region(request.key_id, region.name), text);
+  if (request.context && !request.context->empty()) {
     text += R"(,"EncryptionContext":)";
-    text += canonical_json(*context);
+    text += canonical_json(*request.context);
   }
-  return WipedString(text);
+  WipedString body(text);
+  body += request.fields;
+  body += "}";
+  return body;
+}
+
+WipedString base64_field(std::string_view name, std::span<const std::uint8_t> bytes) {
+  WipedString field(fmt::format(R"(,"{}":")", name));
+  base64_append(bytes, field);
+  field += "\"";
+  return field;
+}
+
+std::vector<AwsRegion> all_regions(const AwsSettings& settings) {
+  std::vector<AwsRegion> all{settings.home};
+  all.insert(all.end(), settings.replicas.begin(), settings.replicas.end());
+  return all;
 }
 
 class AwsProvider final : public Provider {
@@ -47,21 +71,25 @@ class AwsProvider final : public Provider {
       : settings_(std::move(settings)),
         http_(environment.http),
         clock_(environment.clock),
-        credentials_(make_aws_credentials(environment, settings_.region, settings_.sts_url)),
+        credentials_(make_aws_credentials(environment, all_regions(settings_))),
+        regions_("AWS KMS", all_regions(settings_), environment.clock),
         remedies_(settings_) {}
 
   std::string_view name() const override { return "aws"; }
   const Remedies* remedies() const override { return &remedies_; }
   std::string description() const override {
-    return fmt::format("AWS KMS - region: {}, key: {}", settings_.region, settings_.key_id);
+    std::string regions = "region: " + settings_.home.name;
+    for (const auto& each : settings_.replicas) regions += ", then " + each.name;
+    return fmt::format("AWS KMS - {}, key: {}", regions, settings_.key_id);
   }
 
   Result<DataKey> generate_data_key(const CallContext& call,
                                     const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    WipedString body = opening(settings_.key_id, &context);
-    body += R"(,"KeySpec":"AES_256"})";
-    const JsonAnswer answer = TRY(ask(call, generate_operation, body));
+    const JsonAnswer answer = TRY(ask(call, {.operation = generate_operation,
+                                             .key_id = settings_.key_id,
+                                             .context = &context,
+                                             .fields = WipedString(R"(,"KeySpec":"AES_256")")}));
     SecretBytes plaintext = TRY(secret_in(answer, generate_operation));
     if (plaintext.size() != data_key_bytes) {
       return strange(generate_operation, "its Plaintext has not 32 bytes");
@@ -74,11 +102,11 @@ class AwsProvider final : public Provider {
                            const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
     TRY(check_wrap_size(plaintext.size()));
-    WipedString body = opening(settings_.key_id, &context);
-    body += R"(,"Plaintext":")";
-    base64_append(plaintext, body);
-    body += R"("})";
-    return wrapping_in(TRY(ask(call, encrypt_operation, body)), encrypt_operation);
+    return wrapping_in(TRY(ask(call, {.operation = encrypt_operation,
+                                      .key_id = settings_.key_id,
+                                      .context = &context,
+                                      .fields = base64_field("Plaintext", plaintext)})),
+                       encrypt_operation);
   }
 
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
@@ -93,11 +121,10 @@ class AwsProvider final : public Provider {
       return fail(ErrorCode::invalid_ciphertext,
                   "the wrapped key is empty or names no master key: it was cut short or altered");
     }
-    WipedString body = opening(wrapping.master_key_id, &context);
-    body += R"(,"CiphertextBlob":")";
-    base64_append(wrapping.blob, body);
-    body += R"("})";
-    auto answer = ask(call, decrypt_operation, body);
+    auto answer = ask(call, {.operation = decrypt_operation,
+                             .key_id = wrapping.master_key_id,
+                             .context = &context,
+                             .fields = base64_field("CiphertextBlob", wrapping.blob)});
     if (!answer) return std::unexpected(of_this_key(std::move(answer.error()), wrapping));
     // AWS refuses a blob of another key itself; some that speak its protocol do not.
     const auto opened_by = answer->text("/KeyId");
@@ -112,14 +139,13 @@ class AwsProvider final : public Provider {
   }
 
   Result<MasterKeyInfo> describe_key(const CallContext& call) override {
-    WipedString body = opening(settings_.key_id, nullptr);
-    body += "}";
-    const JsonAnswer answer = TRY(ask(call, describe_operation, body));
+    const JsonAnswer answer =
+        TRY(ask(call, {.operation = describe_operation, .key_id = settings_.key_id}));
     auto id = answer.text("/KeyMetadata/Arn");
     if (!id) id = answer.text("/KeyMetadata/KeyId");
     const auto state = answer.text("/KeyMetadata/KeyState");
     if (!id || !state) return strange(describe_operation, "KeyMetadata is missing or incomplete");
-    MasterKeyInfo info{.key_id = std::string(*id),
+    MasterKeyInfo info{.key_id = key_in_region(*id, settings_.home.name),
                        .state = std::string(*state),
                        .usable = *state == "Enabled",
                        .deletion_at = {},
@@ -139,31 +165,38 @@ class AwsProvider final : public Provider {
   }
 
  private:
-  Result<JsonAnswer> ask(const CallContext& call, const Operation& operation,
-                         const WipedString& body) {
+  Result<JsonAnswer> ask(const CallContext& call, const Request& request) {
     const auto credentials = TRY(credentials_.get(call));
-    auto answer = ask_as(call, operation, body, *credentials);
+    auto answer = ask_as(call, request, *credentials);
     if (answer || !refuses_credentials(answer.error())) return answer;
     // Not a retry of the same request: only with credentials that AWS has not refused yet.
     credentials_.forget(credentials);
     const auto fresh = credentials_.get(call);
     const bool differ = fresh && ((*fresh)->access_key_id != credentials->access_key_id ||
                                   (*fresh)->session_token != credentials->session_token);
-    return differ ? ask_as(call, operation, body, **fresh) : std::move(answer);
+    return differ ? ask_as(call, request, **fresh) : std::move(answer);
   }
 
-  Result<JsonAnswer> ask_as(const CallContext& call, const Operation& operation,
-                            const WipedString& body, const AwsCredentials& credentials) {
-    const AwsRequest request{
+  Result<JsonAnswer> ask_as(const CallContext& call, const Request& request,
+                            const AwsCredentials& credentials) {
+    return regions_.ask(call, [&](const CallContext& within, const AwsRegion& region) {
+      return ask_in(region, within, request, credentials);
+    });
+  }
+
+  Result<JsonAnswer> ask_in(const AwsRegion& region, const CallContext& call,
+                            const Request& request, const AwsCredentials& credentials) {
+    const Operation& operation = request.operation;
+    const AwsRequest out{
         .service = "kms",
         .operation = operation.name,
         .purpose = std::string(operation.purpose),
-        .region = settings_.region,
-        .url = settings_.kms_url,
+        .region = region.name,
+        .url = region.kms_url,
         .headers = {{"Content-Type", "application/x-amz-json-1.1"},
                     {"X-Amz-Target", fmt::format("TrentService.{}", operation.name)}},
-        .body = body};
-    const HttpAnswer answer = TRY(send_to_aws(http_, clock_, call, request, credentials));
+        .body = body_of(request, region)};
+    const HttpAnswer answer = TRY(send_to_aws(http_, clock_, call, out, credentials));
     auto json = JsonAnswer::parse(answer.body);
     if (!json) return strange(operation, "it is not a JSON object");
     return *std::move(json);
@@ -187,7 +220,7 @@ class AwsProvider final : public Provider {
       return strange(operation, "CiphertextBlob is missing or not base64");
     }
     return Wrapping{.provider = "aws",
-                    .master_key_id = std::string(*key_id),
+                    .master_key_id = key_in_region(*key_id, settings_.home.name),
                     .blob = Bytes(blob->begin(), blob->end())};
   }
 
@@ -205,13 +238,14 @@ class AwsProvider final : public Provider {
   std::unexpected<Error> strange(const Operation& operation, std::string_view what) const {
     return fail(ErrorCode::kms_unavailable,
                 fmt::format("Failed to {}: {} answered something that is not a {} result: {}",
-                            operation.purpose, settings_.kms_url, operation.name, what));
+                            operation.purpose, settings_.home.kms_url, operation.name, what));
   }
 
   const AwsSettings settings_;
   HttpClient& http_;
   const Clock& clock_;
   AwsCredentialCache credentials_;
+  AwsRegions regions_;
   const AwsRemedies remedies_;
 };
 

@@ -21,7 +21,7 @@ std::string form_of(std::string_view action, const RoleRequest& request) {
       request.duration.count());
 }
 
-Result<AwsCredentials> credentials_in(const HttpAnswer& answer, const StsEndpoint& sts) {
+Result<AwsCredentials> credentials_in(const HttpAnswer& answer, std::string_view url) {
   const auto id = xml_text(answer.body, "AccessKeyId");
   auto secret = xml_text(answer.body, "SecretAccessKey");
   auto token = xml_text(answer.body, "SessionToken");
@@ -29,7 +29,7 @@ Result<AwsCredentials> credentials_in(const HttpAnswer& answer, const StsEndpoin
   const auto expires_at = expiration ? parse_utc_time(*expiration) : std::nullopt;
   if (!id || !secret || !token || !expires_at || id->empty() || secret->empty() || token->empty()) {
     return fail(ErrorCode::kms_unavailable,
-                fmt::format("{} answered something that is not an AssumeRole result", sts.url));
+                fmt::format("{} answered something that is not an AssumeRole result", url));
   }
   return AwsCredentials{.access_key_id = std::string(*id),
                         .secret_access_key = *std::move(secret),
@@ -39,39 +39,48 @@ Result<AwsCredentials> credentials_in(const HttpAnswer& answer, const StsEndpoin
 
 }  // namespace
 
-Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
+Result<AwsCredentials> assume_role(StsEndpoint& sts, const CallContext& call,
                                    const RoleRequest& request, const AwsCredentials& by) {
   auto form = form_of("AssumeRole", request);
   if (!request.external_id.empty()) form += "&ExternalId=" + percent_encode(request.external_id);
-  const AwsRequest out{.service = "sts",
-                       .operation = "AssumeRole",
-                       .purpose = fmt::format("assume role {}", request.role_arn),
-                       .region = sts.region,
-                       .url = sts.url,
-                       .headers = {{"Content-Type", std::string(form_type)}},
-                       .body = WipedString(form)};
-  return credentials_in(TRY(send_to_aws(sts.http, sts.clock, call, out, by)), sts);
+  return sts.regions.ask(
+      call, [&](const CallContext& within, const AwsRegion& region) -> Result<AwsCredentials> {
+        const AwsRequest out{.service = "sts",
+                             .operation = "AssumeRole",
+                             .purpose = fmt::format("assume role {}", request.role_arn),
+                             .region = region.name,
+                             .url = region.sts_url,
+                             .headers = {{"Content-Type", std::string(form_type)}},
+                             .body = WipedString(form)};
+        return credentials_in(TRY(send_to_aws(sts.http, sts.clock, within, out, by)),
+                              region.sts_url);
+      });
 }
 
-Result<AwsCredentials> assume_role_with_web_identity(const StsEndpoint& sts,
-                                                     const CallContext& call,
+Result<AwsCredentials> assume_role_with_web_identity(StsEndpoint& sts, const CallContext& call,
                                                      const RoleRequest& request,
                                                      const WipedString& token) {
-  HttpCall out{.method = "POST", .url = sts.url + "/"};
-  out.headers = {{"Content-Type", std::string(form_type)}};
-  out.body = WipedString(form_of("AssumeRoleWithWebIdentity", request));
-  out.body += "&WebIdentityToken=";
-  out.body += percent_encode(std::string_view(token));
-  const auto answer = TRY(exchange(sts.http, sts.clock, call, std::move(out),
-                                   {.purpose = fmt::format("assume role {}", request.role_arn),
-                                    .what = "sts AssumeRoleWithWebIdentity",
-                                    .log = log_category::aws_sdk,
-                                    .request_id = "x-amzn-requestid"}));
-  if (answer.status == 200) return credentials_in(answer, sts);
-  auto error = classify_aws_error(answer, "AWS sts AssumeRoleWithWebIdentity", sts.clock.now());
-  // A token that is refused is nobody's ciphertext.
-  if (error.code != ErrorCode::kms_unavailable) error.code = ErrorCode::kms_access_denied;
-  return std::unexpected(std::move(error));
+  WipedString form(form_of("AssumeRoleWithWebIdentity", request));
+  form += "&WebIdentityToken=";
+  form += percent_encode(std::string_view(token));
+  return sts.regions.ask(
+      call, [&](const CallContext& within, const AwsRegion& region) -> Result<AwsCredentials> {
+        HttpCall out{.method = "POST", .url = region.sts_url + "/"};
+        out.headers = {{"Content-Type", std::string(form_type)}};
+        out.body = form;
+        const auto answer =
+            TRY(exchange(sts.http, sts.clock, within, std::move(out),
+                         {.purpose = fmt::format("assume role {}", request.role_arn),
+                          .what = "sts AssumeRoleWithWebIdentity",
+                          .log = log_category::aws_sdk,
+                          .request_id = "x-amzn-requestid"}));
+        if (answer.status == 200) return credentials_in(answer, region.sts_url);
+        auto error =
+            classify_aws_error(answer, "AWS sts AssumeRoleWithWebIdentity", sts.clock.now());
+        // A token that is refused is nobody's ciphertext.
+        if (error.code != ErrorCode::kms_unavailable) error.code = ErrorCode::kms_access_denied;
+        return std::unexpected(std::move(error));
+      });
 }
 
 }  // namespace betrace::kms

@@ -1,23 +1,26 @@
 // STS AssumeRole: one set of credentials exchanged for those of a role. Thread-safe.
 #pragma once
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "betrace/kms/call_context.h"
 #include "betrace/kms/clock.h"
 #include "betrace/kms/result.h"
 
 #include "providers/aws_credentials.h"
+#include "providers/aws_regions.h"
 
 namespace betrace::kms {
 
-// An STS endpoint and what is needed to speak to it; http and clock must outlive it.
+// STS, in whichever region is up; http and clock must outlive it.
 struct StsEndpoint {
+  StsEndpoint(HttpClient& client, const Clock& time, std::vector<AwsRegion> in)
+      : http(client), clock(time), regions("AWS STS", std::move(in), time) {}
+
   HttpClient& http;
   const Clock& clock;
-  std::string region;
-  std::string url;  // without a slash at the end
+  AwsRegions regions;
 };
 
 struct RoleRequest {
@@ -28,12 +31,11 @@ struct RoleRequest {
 };
 
 // Errors: kms_access_denied, kms_unavailable, kms_timeout, as AWS or the network gave them.
-Result<AwsCredentials> assume_role(const StsEndpoint& sts, const CallContext& call,
+Result<AwsCredentials> assume_role(StsEndpoint& sts, const CallContext& call,
                                    const RoleRequest& request, const AwsCredentials& by);
 // By the token of an identity provider that the role trusts (EKS service accounts, OIDC); such a
 // request is not signed. The same errors.
-Result<AwsCredentials> assume_role_with_web_identity(const StsEndpoint& sts,
-                                                     const CallContext& call,
+Result<AwsCredentials> assume_role_with_web_identity(StsEndpoint& sts, const CallContext& call,
                                                      const RoleRequest& request,
                                                      const WipedString& token);
 

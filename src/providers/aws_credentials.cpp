@@ -65,15 +65,15 @@ AwsCredentialCache::Origin first_of(std::vector<std::unique_ptr<CredentialSource
 }
 
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
-                                        const std::string& region, const std::string& sts_url) {
+                                        const std::vector<AwsRegion>& regions) {
   std::vector<std::unique_ptr<CredentialSource>> sources;
   // As the AWS SDKs have it; of an instance whose profile is set, that alone.
   const bool profile_alone = environment.settings(aws_profile_setting).has_value();
   if (!profile_alone) {
     sources.push_back(std::make_unique<EnvironmentCredentials>(environment.environment));
-    sources.push_back(std::make_unique<WebIdentityCredentials>(environment, region, sts_url));
+    sources.push_back(std::make_unique<WebIdentityCredentials>(environment, regions));
   }
-  sources.push_back(std::make_unique<ProfileCredentials>(environment, region, sts_url));
+  sources.push_back(std::make_unique<ProfileCredentials>(environment, regions));
   if (!profile_alone) {
     sources.push_back(std::make_unique<ContainerCredentials>(environment));
     sources.push_back(std::make_unique<InstanceCredentials>(environment));

@@ -17,6 +17,8 @@
 
 namespace betrace::kms {
 
+struct AwsRegion;
+
 struct AwsCredentials {
   std::string access_key_id;
   WipedString secret_access_key;
@@ -52,8 +54,8 @@ using AwsCredentialCache = CredentialCache<AwsCredentials>;
 AwsCredentialCache::Origin first_of(std::vector<std::unique_ptr<CredentialSource>> sources);
 
 // Environment, web identity, the shared files, container, instance metadata; of an instance whose
-// profile is set, the profile alone.
+// profile is set, the profile alone. Roles are assumed in the first of `regions` that is up.
 AwsCredentialCache make_aws_credentials(const ProviderEnvironment& environment,
-                                        const std::string& region, const std::string& sts_url);
+                                        const std::vector<AwsRegion>& regions);
 
 }  // namespace betrace::kms

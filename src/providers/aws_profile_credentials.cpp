@@ -50,9 +50,9 @@ struct ProfileCredentials::Walk {
 };
 
 ProfileCredentials::ProfileCredentials(const ProviderEnvironment& environment,
-                                       const std::string& region, const std::string& sts_url)
+                                       std::vector<AwsRegion> regions)
     : environment_(environment.environment),
-      sts_{environment.http, environment.clock, region, sts_url},
+      sts_{environment.http, environment.clock, std::move(regions)},
       names_(find_aws_files(environment)) {}
 
 std::string ProfileCredentials::description() const {

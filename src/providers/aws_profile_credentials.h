@@ -17,8 +17,7 @@ namespace betrace::kms {
 class ProfileCredentials final : public CredentialSource {
  public:
   // `environment.http` and `.clock` must outlive this.
-  ProfileCredentials(const ProviderEnvironment& environment, const std::string& region,
-                     const std::string& sts_url);
+  ProfileCredentials(const ProviderEnvironment& environment, std::vector<AwsRegion> regions);
   std::string description() const override;
   Result<std::optional<AwsCredentials>> load(const CallContext& call) override;
   bool has_changed() const override;
@@ -39,7 +38,7 @@ class ProfileCredentials final : public CredentialSource {
   Result<RoleRequest> role_request(const std::string& name, const AwsProfile& profile) const;
 
   const EnvironmentVariables environment_;
-  const StsEndpoint sts_;
+  StsEndpoint sts_;
   const AwsFileNames names_;
   AwsFileStamp stamp_;
 };

@@ -49,7 +49,8 @@ std::string policy_resource(const std::string& said, const std::string& key,
     const auto arn = parse_arn(each);
     if (arn && arn->resource.starts_with("key/")) return each;
   }
-  return fmt::format("arn:aws:kms:{}:{}:key/*", settings.region, account.empty() ? "*" : account);
+  return fmt::format("arn:aws:kms:{}:{}:key/*", settings.home.name,
+                     account.empty() ? "*" : account);
 }
 
 std::string grant_command(const AwsPrincipal& principal, const std::string& resource) {
@@ -79,9 +80,9 @@ std::string AwsRemedies::permission(std::string_view operation) const {
 }
 
 std::string AwsRemedies::place() const {
-  auto text = fmt::format("--region {}", settings_.region);
-  if (settings_.kms_url != aws_service_url("kms", settings_.region, settings_.endpoints)) {
-    text += fmt::format(" --endpoint-url {}", settings_.kms_url);
+  auto text = fmt::format("--region {}", settings_.home.name);
+  if (settings_.home.kms_url != aws_service_url("kms", settings_.home.name, settings_.endpoints)) {
+    text += fmt::format(" --endpoint-url {}", settings_.home.kms_url);
   }
   return text;
 }
@@ -125,10 +126,10 @@ Advice AwsRemedies::of_disabled_key(const Trouble& trouble) const {
   const auto type = trouble.error != nullptr ? trouble.error->type : std::string();
   const auto key = key_of(trouble);
   if (type.starts_with("NotFound") || type.starts_with("InvalidArn")) {
-    return {
-        .cause = fmt::format("There is no such key in region {} of this account", settings_.region),
-        .commands = {kms("describe-key", key), "aws kms list-aliases " + place(),
-                     "aws kms list-keys " + place()}};
+    return {.cause = fmt::format("There is no such key in region {} of this account",
+                                 settings_.home.name),
+            .commands = {kms("describe-key", key), "aws kms list-aliases " + place(),
+                         "aws kms list-keys " + place()}};
   }
   return {.commands = {kms("describe-key", key), kms("enable-key", key)}};
 }
@@ -137,9 +138,9 @@ Advice AwsRemedies::of_silence(const Trouble& trouble) const {
   const bool timed_out = trouble.error != nullptr && trouble.error->code == ErrorCode::kms_timeout;
   return {.cause = timed_out ? fmt::format("Nothing comes back from {}: a security group, a route "
                                            "or a NAT gateway swallows the packets",
-                                           settings_.kms_url)
+                                           settings_.home.kms_url)
                              : "",
-          .commands = {fmt::format("curl -v --max-time 5 {}", settings_.kms_url),
+          .commands = {fmt::format("curl -v --max-time 5 {}", settings_.home.kms_url),
                        kms("describe-key", key_of(trouble)),
                        "aws ec2 describe-security-groups --query "
                        "'SecurityGroups[].IpPermissionsEgress'"}};
@@ -148,16 +149,16 @@ Advice AwsRemedies::of_silence(const Trouble& trouble) const {
 Advice AwsRemedies::of_slowness() const {
   return {.cause = fmt::format("The service does not run in region {}, or reaches it through a NAT "
                                "gateway",
-                               settings_.region),
+                               settings_.home.name),
           .commands = {
               "curl -s http://169.254.169.254/latest/meta-data/placement/region",
               fmt::format("aws ec2 describe-vpc-endpoints --region {0} --filters "
                           "Name=service-name,Values=com.amazonaws.{0}.kms",
-                          settings_.region),
+                          settings_.home.name),
               fmt::format("aws ec2 create-vpc-endpoint --region {0} --vpc-endpoint-type Interface "
                           "--service-name com.amazonaws.{0}.kms --private-dns-enabled --vpc-id "
                           "\"$VPC_ID\" --subnet-ids $SUBNET_IDS",
-                          settings_.region)}};
+                          settings_.home.name)}};
 }
 
 Advice AwsRemedies::advise(const Trouble& trouble) const {
@@ -178,7 +179,7 @@ Advice AwsRemedies::advise(const Trouble& trouble) const {
       return {.commands = {fmt::format("aws cloudtrail lookup-events --region {} --max-results 5 "
                                        "--lookup-attributes "
                                        "AttributeKey=EventName,AttributeValue=Decrypt",
-                                       settings_.region)}};
+                                       settings_.home.name)}};
     case TroubleKind::not_for_production:
       return {};
   }
@@ -187,12 +188,12 @@ Advice AwsRemedies::advise(const Trouble& trouble) const {
 
 std::vector<Remedies::Doubt> AwsRemedies::doubts() const {
   const auto arn = parse_arn(settings_.key_id);
-  if (!arn || arn->region == settings_.region) return {};
+  if (!arn || arn->region == settings_.home.name) return {};
   return {{.finding = {.id = "region-mismatch",
                        .severity = Severity::warning,
                        .title = "The master key is of another region than the requests",
                        .evidence = fmt::format("aws.kms.master-key-id={}, aws.kms.region={}",
-                                               settings_.key_id, settings_.region),
+                                               settings_.key_id, settings_.home.name),
                        .cause = "AWS KMS serves a key only in its own region",
                        .remedy = {},
                        .manual = "Issue 4"},

@@ -53,10 +53,9 @@ std::optional<AwsCredentials> aws_credentials_in(const JsonAnswer& answer, std::
 // ---------------------------------------------------------------------------------
 
 WebIdentityCredentials::WebIdentityCredentials(const ProviderEnvironment& environment,
-                                               const std::string& region,
-                                               const std::string& sts_url)
+                                               std::vector<AwsRegion> regions)
     : environment_(environment.environment),
-      sts_{environment.http, environment.clock, region, sts_url} {}
+      sts_{environment.http, environment.clock, std::move(regions)} {}
 
 std::string WebIdentityCredentials::description() const {
   return "web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN)";

@@ -20,14 +20,13 @@ std::optional<AwsCredentials> aws_credentials_in(const JsonAnswer& answer, std::
 class WebIdentityCredentials final : public CredentialSource {
  public:
   // `environment.http` and `.clock` must outlive this.
-  WebIdentityCredentials(const ProviderEnvironment& environment, const std::string& region,
-                         const std::string& sts_url);
+  WebIdentityCredentials(const ProviderEnvironment& environment, std::vector<AwsRegion> regions);
   std::string description() const override;
   Result<std::optional<AwsCredentials>> load(const CallContext& call) override;
 
  private:
   const EnvironmentVariables environment_;
-  const StsEndpoint sts_;
+  StsEndpoint sts_;
 };
 
 // AWS_CONTAINER_CREDENTIALS_RELATIVE_URI (ECS), AWS_CONTAINER_CREDENTIALS_FULL_URI (EKS pod

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -12,6 +14,7 @@ namespace betrace::kms {
 namespace {
 
 constexpr std::string_view key_setting = "aws.kms.master-key-id";
+constexpr std::string_view replicas_setting = "aws.kms.replica-regions";
 constexpr std::string_view accepted_keys =
     "accepted are a key ARN (arn:aws:kms:REGION:ACCOUNT:key/ID), an alias ARN "
     "(arn:aws:kms:REGION:ACCOUNT:alias/NAME), a key id and alias/NAME";
@@ -32,7 +35,8 @@ bool is_account(std::string_view text) {
 }
 
 bool is_region(std::string_view text) {
-  return text.size() <= 32 && made_of(text, "-") && text.front() != '-' && text.back() != '-';
+  return !text.empty() && text.size() <= 32 && made_of(text, "-") && text.front() != '-' &&
+         text.back() != '-';
 }
 
 bool is_resource(std::string_view text) {
@@ -92,6 +96,66 @@ Result<bool> flag(const ProviderEnvironment& environment, std::string_view setti
                           text ? setting : std::string_view(name), value));
 }
 
+Result<AwsRegion> region_of(const ProviderEnvironment& environment, std::string name,
+                            std::optional<std::string> kms_url, AwsEndpointKind kind) {
+  AwsRegion region{.name = std::move(name)};
+  region.kms_url =
+      kms_url ? *std::move(kms_url)
+              : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms", region.name, kind));
+  region.sts_url = TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", region.name, kind));
+  return region;
+}
+
+std::vector<std::string_view> listed(std::string_view text) {
+  std::vector<std::string_view> items;
+  for (const auto part : std::views::split(text, ',')) {
+    std::string_view item(part.begin(), part.end());
+    while (item.starts_with(' ')) item.remove_prefix(1);
+    while (item.ends_with(' ')) item.remove_suffix(1);
+    items.push_back(item);
+  }
+  return items;
+}
+
+Result<std::vector<AwsRegion>> find_replicas(const ProviderEnvironment& environment,
+                                             const AwsSettings& settings) {
+  std::vector<AwsRegion> found;
+  const auto text = environment.settings(replicas_setting);
+  if (!text) return found;
+  const auto refuse = [&](std::string_view why) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}='{}': {}; accepted is a list such as "
+                            "us-west-2,eu-west-1=https://vpce-1.kms.eu-west-1.vpce.amazonaws.com",
+                            replicas_setting, *text, why));
+  };
+  const auto id = std::string_view(settings.key_id).substr(settings.key_id.rfind('/') + 1);
+  if (settings.key_id.find("alias/") != std::string::npos || !id.starts_with("mrk-")) {
+    return refuse(
+        fmt::format("only a multi-region key has replicas, and {}='{}' names none by its "
+                    "id mrk-… or ARN",
+                    key_setting, settings.key_id));
+  }
+  std::set<std::string_view> names{settings.home.name};
+  for (const auto item : listed(*text)) {
+    const auto equals = item.find('=');
+    const auto name = item.substr(0, equals);
+    if (!is_region(name)) return refuse(fmt::format("'{}' is not the name of a region", name));
+    if (!names.insert(name).second) return refuse(fmt::format("{} is there twice", name));
+    std::optional<std::string> url;
+    if (equals != item.npos) {
+      url = TRY(checked_url(replicas_setting, std::string(item.substr(equals + 1))));
+    } else if (environment.settings("aws.kms.endpoint")) {
+      return refuse(
+          fmt::format("aws.kms.endpoint is set, so {0} needs its own address: "
+                      "{0}=https://…",
+                      name));
+    }
+    found.push_back(
+        TRY(region_of(environment, std::string(name), std::move(url), settings.endpoints)));
+  }
+  return found;
+}
+
 Result<std::string> find_region(const ProviderEnvironment& environment,
                                 const std::optional<std::string>& profile_region) {
   std::string from = "aws.kms.region";
@@ -111,6 +175,26 @@ Result<std::string> find_region(const ProviderEnvironment& environment,
                             *region));
   }
   return *region;
+}
+
+std::vector<std::string> warnings_about(const AwsSettings& settings) {
+  std::vector<std::string> warnings;
+  std::vector<std::string> urls{settings.home.kms_url, settings.home.sts_url};
+  for (const auto& each : settings.replicas) urls.insert(urls.end(), {each.kms_url, each.sts_url});
+  if (const auto shown = std::ranges::find_if(urls, shows_secrets); shown != urls.end()) {
+    warnings.push_back(fmt::format(
+        "{} is plain HTTP to another machine: data keys and sessions travel in the clear. Use "
+        "https://",
+        *shown));
+  }
+  const auto arn = parse_arn(settings.key_id);
+  if (arn && arn->region != settings.home.name) {
+    warnings.push_back(fmt::format(
+        "aws.kms.master-key-id names a key in region {} but aws.kms.region is {}: requests go to "
+        "{}, and AWS KMS serves a key only in its own region. Set aws.kms.region={}",
+        arn->region, settings.home.name, settings.home.name, arn->region));
+  }
+  return warnings;
 }
 
 }  // namespace
@@ -133,6 +217,12 @@ bool same_kms_key(std::string_view a, std::string_view b) {
     return slash == std::string_view::npos ? text : text.substr(slash + 4);
   };
   return key_id(a) == key_id(b);
+}
+
+std::string key_in_region(std::string_view key_id, std::string_view region) {
+  const auto arn = parse_arn(key_id);
+  if (!arn || !arn->resource.starts_with("key/mrk-")) return std::string(key_id);
+  return fmt::format("arn:{}:kms:{}:{}:{}", arn->partition, region, arn->account, arn->resource);
 }
 
 std::string aws_service_url(std::string_view service, std::string_view region,
@@ -171,7 +261,7 @@ Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
                 fmt::format("{}='{}': {}; {}", key_setting, *key, fault, accepted_keys));
   }
   settings.key_id = *key;
-  settings.region = TRY(find_region(environment, profile_region));
+  auto region = TRY(find_region(environment, profile_region));
 
   settings.endpoints = {
       .fips = TRY(flag(environment, "aws.kms.use-fips-endpoint", "AWS_USE_FIPS_ENDPOINT")),
@@ -179,27 +269,12 @@ Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
           TRY(flag(environment, "aws.kms.use-dualstack-endpoint", "AWS_USE_DUALSTACK_ENDPOINT"))};
 
   auto endpoint = environment.settings("aws.kms.endpoint");
-  settings.kms_url = endpoint ? TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)))
-                              : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms",
-                                            settings.region, settings.endpoints));
-  settings.sts_url =
-      TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", settings.region, settings.endpoints));
-
-  for (const std::string& url : {settings.kms_url, settings.sts_url}) {
-    if (!shows_secrets(url)) continue;
-    settings.warnings.push_back(fmt::format(
-        "{} is plain HTTP to another machine: data keys and sessions travel in the clear. Use "
-        "https://",
-        url));
-    break;
-  }
-  const auto arn = parse_arn(settings.key_id);
-  if (arn && arn->region != settings.region) {
-    settings.warnings.push_back(fmt::format(
-        "aws.kms.master-key-id names a key in region {} but aws.kms.region is {}: requests go to "
-        "{}, and AWS KMS serves a key only in its own region. Set aws.kms.region={}",
-        arn->region, settings.region, settings.region, arn->region));
-  }
+  if (endpoint) endpoint = TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)));
+  settings.home =
+      TRY(region_of(environment, std::move(region), std::move(endpoint), settings.endpoints));
+  settings.replicas = TRY(find_replicas(environment, settings));
+  settings.key_id = key_in_region(settings.key_id, settings.home.name);
+  settings.warnings = warnings_about(settings);
   return settings;
 }
 

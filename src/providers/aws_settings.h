@@ -32,10 +32,21 @@ struct AwsEndpointKind {
 std::string aws_service_url(std::string_view service, std::string_view region,
                             AwsEndpointKind kind = {});
 
+// A region in which requests are made; addresses without a slash at the end.
+struct AwsRegion {
+  std::string name;
+  std::string kms_url, sts_url;
+};
+
+// How `region` names the key: a multi-region key has one id (mrk-…) and an ARN in each region. What
+// is no ARN of such a key is itself.
+// docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
+std::string key_in_region(std::string_view key_id, std::string_view region);
+
 struct AwsSettings {
   std::string key_id;  // ARN, alias ARN, key id or alias/…
-  std::string region;
-  std::string kms_url, sts_url;  // without a slash at the end
+  AwsRegion home;
+  std::vector<AwsRegion> replicas;  // of a multi-region key, in the order in which they are asked
   AwsEndpointKind endpoints;
   std::vector<std::string> warnings;  // sentences for the log
 };

@@ -62,6 +62,8 @@ TABLE = {
                                      "the same four actions"),
     "aws.md: Permissions #2": Runs(before=POLICY),
     "aws.md: Configuration": Loads(),
+    "aws.md: Configuration #2": Loads(),
+    "aws.md: Configuration #3": CannotRun("test_multi_region_key.py makes the same two calls"),
     "aws.md: Test on a laptop": CannotRun("starts a second daemon on the port of the first: "
                                           "test_aws_localstack.py; the same configuration: "
                                           "aws-kms-setup.md, On a laptop"),

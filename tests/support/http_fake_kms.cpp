@@ -71,11 +71,25 @@ std::string form_field(std::string_view form, std::string_view name) {
   return {};
 }
 
+bool is_arn(std::string_view named) { return named.starts_with("arn:"); }
+
+bool is_of_region(std::string_view named, std::string_view region) {
+  return !is_arn(named) || named.find(fmt::format(":kms:{}:", region)) != named.npos;
+}
+
 }  // namespace
 
 std::string FakeKms::create_key(std::string_view region) {
   const std::lock_guard lock(mutex_);
-  const std::string id = fmt::format("00000000-0000-4000-8000-{:012}", keys_.size() + 1);
+  return add_key(fmt::format("00000000-0000-4000-8000-{:012}", keys_.size() + 1), region);
+}
+
+std::string FakeKms::create_multi_region_key() {
+  const std::lock_guard lock(mutex_);
+  return add_key(fmt::format("mrk-{:032}", keys_.size() + 1), "us-east-1");
+}
+
+std::string FakeKms::add_key(const std::string& id, std::string_view region) {
   const std::string arn = fmt::format("arn:aws:kms:{}:{}:key/{}", region, account, id);
   keys_[id] = Key{.arn = arn, .master = SecretBytes::random(32)};
   return arn;
@@ -117,6 +131,11 @@ void FakeKms::add_trouble(Trouble trouble) {
   troubles_.push_back(std::move(trouble));
 }
 
+void FakeKms::clear_troubles() {
+  const std::lock_guard lock(mutex_);
+  troubles_.clear();
+}
+
 std::vector<FakeKms::Seen> FakeKms::seen() const {
   const std::lock_guard lock(mutex_);
   return seen_;
@@ -127,7 +146,8 @@ std::size_t FakeKms::count(std::string_view operation) const {
   return static_cast<std::size_t>(std::ranges::count(seen_, operation, &Seen::operation));
 }
 
-FakeKms::Key* FakeKms::find_key(const std::string& named) {
+FakeKms::Key* FakeKms::find_key(const std::string& named, const std::string& region) {
+  if (named.find("key/mrk-") != named.npos && !is_of_region(named, region)) return nullptr;
   std::string id = id_of(named);
   if (const auto alias = named.find("alias/"); alias != named.npos) {
     const auto found = aliases_.find(named.substr(alias));
@@ -138,9 +158,11 @@ FakeKms::Key* FakeKms::find_key(const std::string& named) {
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-std::optional<FakeKms::Trouble> FakeKms::take_trouble(const std::string& operation) {
+std::optional<FakeKms::Trouble> FakeKms::take_trouble(const std::string& operation,
+                                                      const std::string& region) {
   const auto trouble = std::ranges::find_if(troubles_, [&](const Trouble& each) {
-    return each.operation.empty() || each.operation == operation;
+    return (each.operation.empty() || each.operation == operation) &&
+           (each.region.empty() || each.region == region);
   });
   if (trouble == troubles_.end()) return std::nullopt;
   Trouble taken = *trouble;
@@ -168,8 +190,8 @@ std::optional<HttpAnswer> FakeKms::refuse_login(const AwsSigning& login) const {
   return std::nullopt;
 }
 
-HttpAnswer FakeKms::wrap(const Key& key, ByteView plaintext, const EncryptionContext& context,
-                         bool show_plaintext) const {
+HttpAnswer FakeKms::wrap(const Key& key, const std::string& arn, ByteView plaintext,
+                         const EncryptionContext& context, bool show_plaintext) const {
   const std::string id = id_of(key.arn);
   Bytes blob(id.begin(), id.end());
   blob.resize(id_bytes + gcm_nonce_bytes + plaintext.size() + gcm_tag_bytes);
@@ -181,7 +203,7 @@ HttpAnswer FakeKms::wrap(const Key& key, ByteView plaintext, const EncryptionCon
   return reply(
       200,
       fmt::format(
-          R"({{"CiphertextBlob":"{}","KeyId":"{}"{}}})", base64_encode(blob), key.arn,
+          R"({{"CiphertextBlob":"{}","KeyId":"{}"{}}})", base64_encode(blob), arn,
           show_plaintext ? fmt::format(R"(,"Plaintext":"{}")", base64_encode(plaintext)) : ""));
 }
 
@@ -219,16 +241,19 @@ Result<HttpAnswer> FakeKms::answer(const HttpCall& call, const std::string& oper
                                "to perform: kms:{} on resource: {}",
                                account, operation, named));
   }
-  Key* const key = find_key(named);
+  Key* const key = find_key(named, call.aws ? call.aws->region : std::string());
   if (!named.empty() && !key) {
     return refusal(400, "NotFoundException", fmt::format("Key '{}' does not exist", named));
   }
+  const std::string key_arn = !key                                                  ? ""
+                              : named.find("alias/") == named.npos && is_arn(named) ? named
+                                                                                    : key->arn;
   if (operation == "DescribeKey") {
     const std::string deletion =
         key->state == "PendingDeletion" ? R"(,"DeletionDate":1.7959968E9)" : "";
     return reply(200, fmt::format(R"({{"KeyMetadata":{{"Arn":"{}","KeyId":"{}","KeyState":"{}",)"
                                   R"("KeySpec":"SYMMETRIC_DEFAULT"{}}}}})",
-                                  key->arn, id_of(key->arn), key->state, deletion));
+                                  key_arn, id_of(key->arn), key->state, deletion));
   }
   if (key && key->state == "Disabled") {
     return refusal(400, "DisabledException", key->arn + " is disabled.");
@@ -238,12 +263,12 @@ Result<HttpAnswer> FakeKms::answer(const HttpCall& call, const std::string& oper
   }
   const EncryptionContext context = context_of(request);
   if (operation == "GenerateDataKey") {
-    return wrap(*key, SecretBytes::random(32).expose(), context, true);
+    return wrap(*key, key_arn, SecretBytes::random(32).expose(), context, true);
   }
   const auto bytes =
       base64_decode(text_of(request, operation == "Encrypt" ? "Plaintext" : "CiphertextBlob"));
   if (!bytes) return refusal(400, "SerializationException", "");
-  if (operation == "Encrypt") return wrap(*key, *bytes, context, false);
+  if (operation == "Encrypt") return wrap(*key, key_arn, *bytes, context, false);
   return unwrap(key, *bytes, context);
 }
 
@@ -260,7 +285,7 @@ Result<HttpAnswer> FakeKms::send(const HttpCall& call) {
                    .session_token = std::string(login.session_token),
                    .region = login.region,
                    .timeout = call.timeout});
-  if (const auto trouble = take_trouble(operation)) {
+  if (const auto trouble = take_trouble(operation, login.region)) {
     if (trouble->delay >= call.timeout) {
       return fail(ErrorCode::kms_timeout,
                   fmt::format("{} did not answer within {} ms", call.url, call.timeout.count()));

@@ -27,6 +27,7 @@ class FakeKms final : public HttpClient {
   // What a request is answered with instead of the truth.
   struct Trouble {
     std::string operation;  // "Decrypt"; empty: any
+    std::string region;     // empty: any
     int status = 500;
     Headers headers;
     std::string body;
@@ -43,6 +44,9 @@ class FakeKms final : public HttpClient {
 
   // Answers the key's ARN.
   std::string create_key(std::string_view region = "us-east-1");
+  // With a replica in every region: an ARN of it is served in its own region alone, and what one
+  // wraps the others open. Answers the ARN in us-east-1.
+  std::string create_multi_region_key();
   // `name` is "alias/…"; moves it when it exists.
   void create_alias(const std::string& name, const std::string& key_arn);
   // Enabled, Disabled, PendingDeletion, …
@@ -54,6 +58,7 @@ class FakeKms final : public HttpClient {
               const std::string& session_token = "");
   void expire(const std::string& access_key_id);
   void add_trouble(Trouble trouble);
+  void clear_troubles();
 
   std::vector<Seen> seen() const;
   std::size_t count(std::string_view operation) const;
@@ -71,11 +76,12 @@ class FakeKms final : public HttpClient {
   };
 
   Result<HttpAnswer> answer(const HttpCall& call, const std::string& operation);
-  std::optional<Trouble> take_trouble(const std::string& operation);
+  std::optional<Trouble> take_trouble(const std::string& operation, const std::string& region);
   std::optional<HttpAnswer> refuse_login(const AwsSigning& login) const;
-  Key* find_key(const std::string& named);
-  HttpAnswer wrap(const Key& key, ByteView plaintext, const EncryptionContext& context,
-                  bool show_plaintext) const;
+  std::string add_key(const std::string& id, std::string_view region);
+  Key* find_key(const std::string& named, const std::string& region);
+  HttpAnswer wrap(const Key& key, const std::string& arn, ByteView plaintext,
+                  const EncryptionContext& context, bool show_plaintext) const;
   HttpAnswer unwrap(const Key* named, ByteView blob, const EncryptionContext& context);
 
   mutable std::mutex mutex_;

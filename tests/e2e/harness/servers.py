@@ -12,9 +12,9 @@ from .process import HARNESS, ROOT, Process, clean_environment, free_port
 REGION = "us-east-1"
 
 
-def aws_client(service, endpoint, key="test", secret="test", token=None):
+def aws_client(service, endpoint, key="test", secret="test", token=None, region=REGION):
     """boto3 without retries, as the independent client."""
-    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id=key,
+    return boto3.client(service, endpoint_url=endpoint, region_name=region, aws_access_key_id=key,
                         aws_secret_access_key=secret, aws_session_token=token,
                         config=Config(retries={"total_max_attempts": 1}))
 

@@ -24,7 +24,7 @@ class AwsProfileCredentialsTest : public ::testing::Test {
                           .expiration = "2025-11-23T01:00:00Z"});
   }
   ProfileCredentials source() {
-    return ProfileCredentials(world_.environment(), "us-east-1", "https://sts.example");
+    return ProfileCredentials(world_.environment(), {{"us-east-1", "", "https://sts.example"}});
   }
   Result<std::optional<AwsCredentials>> load() { return source().load(call); }
   std::string refusal() {

@@ -10,8 +10,8 @@ namespace {
 constexpr const char* key = "arn:aws:kms:us-east-1:123456789012:key/abcd-1234";
 
 AwsRemedies remedies(std::string key_id = key, std::string url = {}) {
-  AwsSettings settings{.key_id = std::move(key_id), .region = "us-east-1"};
-  settings.kms_url = url.empty() ? aws_service_url("kms", settings.region) : std::move(url);
+  AwsSettings settings{.key_id = std::move(key_id), .home = {.name = "us-east-1"}};
+  settings.home.kms_url = url.empty() ? aws_service_url("kms", settings.home.name) : std::move(url);
   return AwsRemedies(settings);
 }
 

@@ -93,7 +93,8 @@ struct AwsRemoteTest : testing::Test {
     return (*found)->access_key_id;
   }
   std::string web() {
-    return outcome(WebIdentityCredentials(environment(), "us-east-1", "https://sts.example"));
+    return outcome(
+        WebIdentityCredentials(environment(), {{"us-east-1", "", "https://sts.example"}}));
   }
   std::string container() { return outcome(ContainerCredentials(environment())); }
   std::string instance() { return outcome(InstanceCredentials(environment())); }

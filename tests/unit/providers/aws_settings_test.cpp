@@ -72,22 +72,22 @@ TEST_F(AwsSettingsTest, AMissingKeyIsSaidWithWhatWouldBeAccepted) {
 }
 
 TEST_F(AwsSettingsTest, TheRegionIsTheSettingElseTheVariableElseTheProfileElseUsEast1) {
-  EXPECT_EQ(read()->region, "us-east-1");
-  EXPECT_EQ(read("eu-north-1")->region, "eu-north-1");
+  EXPECT_EQ(read()->home.name, "us-east-1");
+  EXPECT_EQ(read("eu-north-1")->home.name, "eu-north-1");
   world_.variables["AWS_DEFAULT_REGION"] = "eu-west-2";
-  EXPECT_EQ(read("eu-north-1")->region, "eu-west-2");
+  EXPECT_EQ(read("eu-north-1")->home.name, "eu-west-2");
   world_.variables["AWS_REGION"] = "eu-west-3";
-  EXPECT_EQ(read()->region, "eu-west-3");
+  EXPECT_EQ(read()->home.name, "eu-west-3");
   world_.settings["aws.kms.region"] = "ap-south-1";
-  EXPECT_EQ(read()->region, "ap-south-1");
-  EXPECT_EQ(read()->kms_url, "https://kms.ap-south-1.amazonaws.com");
-  EXPECT_EQ(read()->sts_url, "https://sts.ap-south-1.amazonaws.com");
+  EXPECT_EQ(read()->home.name, "ap-south-1");
+  EXPECT_EQ(read()->home.kms_url, "https://kms.ap-south-1.amazonaws.com");
+  EXPECT_EQ(read()->home.sts_url, "https://sts.ap-south-1.amazonaws.com");
 }
 
 TEST_F(AwsSettingsTest, AnEmptyVariableCountsAsAbsent) {
   world_.variables = {{"AWS_REGION", ""}, {"AWS_ENDPOINT_URL", ""}};
-  EXPECT_EQ(read()->region, "us-east-1");
-  EXPECT_EQ(read()->kms_url, "https://kms.us-east-1.amazonaws.com");
+  EXPECT_EQ(read()->home.name, "us-east-1");
+  EXPECT_EQ(read()->home.kms_url, "https://kms.us-east-1.amazonaws.com");
 }
 
 TEST_F(AwsSettingsTest, ARegionThatIsNoneIsRefusedByTheNameOfItsSource) {
@@ -106,15 +106,15 @@ TEST_F(AwsSettingsTest, EachPartitionHasItsOwnDomain) {
 
 TEST_F(AwsSettingsTest, TheEndpointIsTheSettingElseTheServicesVariableElseTheCommonOne) {
   world_.variables["AWS_ENDPOINT_URL"] = "http://all:1/";
-  EXPECT_EQ(read()->kms_url, "http://all:1");
-  EXPECT_EQ(read()->sts_url, "http://all:1");
+  EXPECT_EQ(read()->home.kms_url, "http://all:1");
+  EXPECT_EQ(read()->home.sts_url, "http://all:1");
   world_.variables["AWS_ENDPOINT_URL_KMS"] = "http://kms:2";
   world_.variables["AWS_ENDPOINT_URL_STS"] = "http://sts:3";
-  EXPECT_EQ(read()->kms_url, "http://kms:2");
-  EXPECT_EQ(read()->sts_url, "http://sts:3");
+  EXPECT_EQ(read()->home.kms_url, "http://kms:2");
+  EXPECT_EQ(read()->home.sts_url, "http://sts:3");
   world_.settings["aws.kms.endpoint"] = "http://localhost:4566";
-  EXPECT_EQ(read()->kms_url, "http://localhost:4566");
-  EXPECT_EQ(read()->sts_url, "http://sts:3");
+  EXPECT_EQ(read()->home.kms_url, "http://localhost:4566");
+  EXPECT_EQ(read()->home.sts_url, "http://sts:3");
 }
 
 TEST_F(AwsSettingsTest, AnEndpointThatIsNoUrlIsRefusedByTheNameOfItsSource) {
@@ -136,7 +136,7 @@ TEST_F(AwsSettingsTest, AKeyOfAnotherRegionIsWarnedAboutAndTheConfiguredRegionIs
   for (const char* part : {"us-east-1", "aws.kms.region is eu-west-1", "Set aws.kms.region="}) {
     EXPECT_NE(settings->warnings[0].find(part), std::string::npos) << settings->warnings[0];
   }
-  EXPECT_EQ(settings->kms_url, "https://kms.eu-west-1.amazonaws.com");
+  EXPECT_EQ(settings->home.kms_url, "https://kms.eu-west-1.amazonaws.com");
   world_.settings["aws.kms.master-key-id"] = "alias/betrace";
   EXPECT_TRUE(read()->warnings.empty());
 }
@@ -182,13 +182,13 @@ TEST(AwsArns, ABareKeyIdAndItsArnNameTheSameKey) {
 
 TEST_F(AwsSettingsTest, FipsAndDualStackAreSettingsOrVariables) {
   world_.variables["AWS_USE_FIPS_ENDPOINT"] = "true";
-  EXPECT_EQ(read()->kms_url, "https://kms-fips.us-east-1.amazonaws.com");
+  EXPECT_EQ(read()->home.kms_url, "https://kms-fips.us-east-1.amazonaws.com");
   world_.settings["aws.kms.use-fips-endpoint"] = "false";
   world_.settings["aws.kms.use-dualstack-endpoint"] = "true";
-  EXPECT_EQ(read()->kms_url, "https://kms.us-east-1.api.aws");
-  EXPECT_EQ(read()->sts_url, "https://sts.us-east-1.api.aws");
+  EXPECT_EQ(read()->home.kms_url, "https://kms.us-east-1.api.aws");
+  EXPECT_EQ(read()->home.sts_url, "https://sts.us-east-1.api.aws");
   world_.settings["aws.kms.endpoint"] = "http://localhost:4566";
-  EXPECT_EQ(read()->kms_url, "http://localhost:4566");
+  EXPECT_EQ(read()->home.kms_url, "http://localhost:4566");
   world_.settings["aws.kms.use-fips-endpoint"] = "yes";
   EXPECT_EQ(refusal(), "aws.kms.use-fips-endpoint='yes': accepted are true and false");
 }
@@ -202,6 +202,57 @@ TEST(AwsServiceUrl, HasFipsAndDualStackOfEachPartition) {
             "https://kms-fips.us-gov-west-1.api.aws");
   EXPECT_EQ(aws_service_url("kms", "cn-north-1", {.dual_stack = true}),
             "https://kms.cn-north-1.api.amazonwebservices.com.cn");
+}
+
+TEST_F(AwsSettingsTest, ReplicasAreRegionsInOrderEachPerhapsWithItsAddress) {
+  world_.settings["aws.kms.master-key-id"] = "mrk-1234abcd12ab34cd56ef1234567890ab";
+  world_.settings["aws.kms.replica-regions"] = "us-west-2, eu-west-1=https://vpce-1.example";
+  const auto settings = read();
+  ASSERT_TRUE(settings) << settings.error().message;
+  ASSERT_EQ(settings->replicas.size(), 2u);
+  EXPECT_EQ(settings->replicas[0].name, "us-west-2");
+  EXPECT_EQ(settings->replicas[0].kms_url, "https://kms.us-west-2.amazonaws.com");
+  EXPECT_EQ(settings->replicas[0].sts_url, "https://sts.us-west-2.amazonaws.com");
+  EXPECT_EQ(settings->replicas[1].name, "eu-west-1");
+  EXPECT_EQ(settings->replicas[1].kms_url, "https://vpce-1.example");
+}
+
+TEST_F(AwsSettingsTest, ReplicasThatCannotBeAreRefusedWithKeyValueAndReason) {
+  const std::string multi =
+      "arn:aws:kms:us-east-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab";
+  const std::vector<std::array<std::string, 4>> bad{
+      {multi, "us west", "", "'us west' is not the name of a region"},
+      {multi, "us-west-2,", "", "'' is not the name of a region"},
+      {multi, "us-west-2,us-west-2", "", "us-west-2 is there twice"},
+      {multi, "us-east-1", "", "us-east-1 is there twice"},
+      {multi, "us-west-2=ftp://x", "", "ftp://x"},
+      {multi, "us-west-2", "http://localhost:4566", "us-west-2=https://"},
+      {key_arn, "us-west-2", "", "only a multi-region key has replicas"},
+      {"alias/mrk-x", "us-west-2", "", "only a multi-region key has replicas"},
+  };
+  for (const auto& [key, replicas, endpoint, reason] : bad) {
+    world_.settings["aws.kms.master-key-id"] = key;
+    world_.settings["aws.kms.replica-regions"] = replicas;
+    world_.settings["aws.kms.endpoint"] = endpoint;
+    if (endpoint.empty()) world_.settings.erase("aws.kms.endpoint");
+    const std::string message = refusal();
+    EXPECT_TRUE(message.starts_with("aws.kms.replica-regions='")) << message;
+    EXPECT_NE(message.find(reason), std::string::npos) << message;
+  }
+}
+
+TEST_F(AwsSettingsTest, AMultiRegionKeyIsNamedAsTheRegionOfTheRequestsNamesIt) {
+  const auto in = [](std::string_view region) {
+    return "arn:aws:kms:" + std::string(region) +
+           ":123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab";
+  };
+  world_.settings["aws.kms.master-key-id"] = in("us-east-1");
+  world_.settings["aws.kms.region"] = "eu-west-1";
+  EXPECT_EQ(read()->key_id, in("eu-west-1"));
+  EXPECT_TRUE(read()->warnings.empty());
+  EXPECT_EQ(key_in_region(in("eu-west-1"), "us-west-2"), in("us-west-2"));
+  EXPECT_EQ(key_in_region(key_arn, "us-west-2"), key_arn);
+  EXPECT_EQ(key_in_region("alias/mrk-x", "us-west-2"), "alias/mrk-x");
 }
 
 }  // namespace
