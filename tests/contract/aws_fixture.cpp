@@ -30,32 +30,39 @@ class AwsFixture final : public ProviderFixture {
         aws_.kms.delete_key(key_);
         return true;
       case Mishap::throttled:
-        return answer({.status = 400,
-                       .headers = {{"retry-after", "2"}},
-                       .body = R"({"__type":"ThrottlingException","message":"Rate exceeded"})"});
+        return answer(FakeKms::Trouble{
+            .status = 400,
+            .headers = {{"retry-after", "2"}},
+            .body = R"({"__type":"ThrottlingException","message":"Rate exceeded"})"});
       case Mishap::server_error:
-        return answer({.status = 500, .body = R"({"__type":"KMSInternalException"})"});
+        return answer(
+            FakeKms::Trouble{.status = 500, .body = R"({"__type":"KMSInternalException"})"});
       case Mishap::unavailable:
-        return answer({.status = 503, .body = "<html>Service Unavailable</html>"});
+        return answer(FakeKms::Trouble{.status = 503, .body = "<html>Service Unavailable</html>"});
       case Mishap::connection_refused:
-        return answer({.network = Error{.code = ErrorCode::kms_unavailable,
-                                        .message = "Connection refused"}});
+        return answer(FakeKms::Trouble{
+            .network = Error{.code = ErrorCode::kms_unavailable, .message = "Connection refused"}});
       case Mishap::no_answer:
-        return answer({.delay = std::chrono::hours(1)});
+        return answer(FakeKms::Trouble{.delay = std::chrono::hours(1)});
       case Mishap::not_json:
-        return answer({.status = 200, .body = "welcome to the captive portal"});
+        return answer(FakeKms::Trouble{.status = 200, .body = "welcome to the captive portal"});
       case Mishap::half_answer:
-        return answer({.status = 200, .body = "{}"});
+        return answer(FakeKms::Trouble{.status = 200, .body = "{}"});
       case Mishap::short_secret:
-        return answer({.status = 200,
-                       .body = R"({"CiphertextBlob":"AAAA","KeyId":"k","Plaintext":"c2hvcnQ="})"});
+        return answer(FakeKms::Trouble{
+            .status = 200,
+            .body = R"({"CiphertextBlob":"AAAA","KeyId":"k","Plaintext":"c2hvcnQ="})"});
     }
     return false;
   }
 
+  bool answer(int status, std::string body) override {
+    return answer(FakeKms::Trouble{.status = status, .body = std::move(body)});
+  }
+
  private:
   bool answer(FakeKms::Trouble trouble) {
-    trouble.times = 1000;
+    trouble.times = 1'000'000;
     aws_.kms.add_trouble(std::move(trouble));
     return true;
   }

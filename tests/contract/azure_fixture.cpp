@@ -32,31 +32,39 @@ class AzureFixture final : public ProviderFixture {
         azure_.purge_key("master");
         return true;
       case Mishap::throttled:
-        return answer({.status = 429,
-                       .headers = {{"retry-after", "2"}},
-                       .body = R"({"error":{"code":"Throttled","message":"too many requests"}})"});
+        return answer(FakeAzure::Trouble{
+            .status = 429,
+            .headers = {{"retry-after", "2"}},
+            .body = R"({"error":{"code":"Throttled","message":"too many requests"}})"});
       case Mishap::server_error:
-        return answer({.status = 500, .body = R"({"error":{"code":"InternalError"}})"});
+        return answer(
+            FakeAzure::Trouble{.status = 500, .body = R"({"error":{"code":"InternalError"}})"});
       case Mishap::unavailable:
-        return answer({.status = 503, .body = "<html>Service Unavailable</html>"});
+        return answer(
+            FakeAzure::Trouble{.status = 503, .body = "<html>Service Unavailable</html>"});
       case Mishap::connection_refused:
-        return answer({.network = Error{.code = ErrorCode::kms_unavailable,
-                                        .message = "Connection refused"}});
+        return answer(FakeAzure::Trouble{
+            .network = Error{.code = ErrorCode::kms_unavailable, .message = "Connection refused"}});
       case Mishap::no_answer:
-        return answer({.delay = std::chrono::hours(1)});
+        return answer(FakeAzure::Trouble{.delay = std::chrono::hours(1)});
       case Mishap::not_json:
-        return answer({.status = 200, .body = "welcome to the captive portal"});
+        return answer(FakeAzure::Trouble{.status = 200, .body = "welcome to the captive portal"});
       case Mishap::half_answer:
-        return answer({.status = 200, .body = "{}"});
+        return answer(FakeAzure::Trouble{.status = 200, .body = "{}"});
       case Mishap::short_secret:
-        return answer({.status = 200, .body = R"({"kid":"k","value":"c2hvcnQ"})"});
+        return answer(
+            FakeAzure::Trouble{.status = 200, .body = R"({"kid":"k","value":"c2hvcnQ"})"});
     }
     return false;
   }
 
+  bool answer(int status, std::string body) override {
+    return answer(FakeAzure::Trouble{.status = status, .body = std::move(body)});
+  }
+
  private:
   bool answer(FakeAzure::Trouble trouble) {
-    trouble.times = 1000;
+    trouble.times = 1'000'000;
     azure_.add_trouble(std::move(trouble));
     return true;
   }

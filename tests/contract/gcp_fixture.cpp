@@ -33,33 +33,38 @@ class GcpFixture final : public ProviderFixture {
         google_.delete_key("master");
         return true;
       case Mishap::throttled:
-        return answer({.status = 429,
-                       .headers = {{"retry-after", "2"}},
-                       .body = R"({"error":{"code":429,"message":"Quota exceeded",)"
-                               R"("status":"RESOURCE_EXHAUSTED"}})"});
+        return answer(FakeGcp::Trouble{.status = 429,
+                                       .headers = {{"retry-after", "2"}},
+                                       .body = R"({"error":{"code":429,"message":"Quota exceeded",)"
+                                               R"("status":"RESOURCE_EXHAUSTED"}})"});
       case Mishap::server_error:
-        return answer({.status = 500, .body = R"({"error":{"code":500,"status":"INTERNAL"}})"});
+        return answer(FakeGcp::Trouble{.status = 500,
+                                       .body = R"({"error":{"code":500,"status":"INTERNAL"}})"});
       case Mishap::unavailable:
-        return answer({.status = 503, .body = "<html>Service Unavailable</html>"});
+        return answer(FakeGcp::Trouble{.status = 503, .body = "<html>Service Unavailable</html>"});
       case Mishap::connection_refused:
-        return answer({.network = Error{.code = ErrorCode::kms_unavailable,
-                                        .message = "Connection refused"}});
+        return answer(FakeGcp::Trouble{
+            .network = Error{.code = ErrorCode::kms_unavailable, .message = "Connection refused"}});
       case Mishap::no_answer:
-        return answer({.delay = std::chrono::hours(1)});
+        return answer(FakeGcp::Trouble{.delay = std::chrono::hours(1)});
       case Mishap::not_json:
-        return answer({.status = 200, .body = "welcome to the captive portal"});
+        return answer(FakeGcp::Trouble{.status = 200, .body = "welcome to the captive portal"});
       case Mishap::half_answer:
-        return answer({.status = 200, .body = "{}"});
+        return answer(FakeGcp::Trouble{.status = 200, .body = "{}"});
       case Mishap::short_secret:
-        return answer(
-            {.status = 200, .body = R"({"data":"c2hvcnQ=","dataCrc32c":"1","name":"k"})"});
+        return answer(FakeGcp::Trouble{
+            .status = 200, .body = R"({"data":"c2hvcnQ=","dataCrc32c":"1","name":"k"})"});
     }
     return false;
   }
 
+  bool answer(int status, std::string body) override {
+    return answer(FakeGcp::Trouble{.status = status, .body = std::move(body)});
+  }
+
  private:
   bool answer(FakeGcp::Trouble trouble) {
-    trouble.times = 1000;
+    trouble.times = 1'000'000;
     google_.add_trouble(std::move(trouble));
     return true;
   }

@@ -38,6 +38,8 @@ class ProviderFixture {
   virtual std::unique_ptr<Provider> under_another_master_key() = 0;
   // Every call after this meets it. False where the kind of provider cannot have it.
   virtual bool cause(Mishap) { return false; }
+  // Every call after this is answered so. False where no answer is an HTTP one.
+  virtual bool answer(int /*status*/, std::string /*body*/) { return false; }
 };
 
 // Of make_provider(), which must not fail.

@@ -34,33 +34,40 @@ class VaultFixture final : public ProviderFixture {
         vault_.delete_key("master");
         return true;
       case Mishap::throttled:
-        return answer({.status = 429,
-                       .headers = {{"retry-after", "2"}},
-                       .body = R"({"errors":["request path \"x\": rate limit quota exceeded"]})"});
+        return answer(FakeVault::Trouble{
+            .status = 429,
+            .headers = {{"retry-after", "2"}},
+            .body = R"({"errors":["request path \"x\": rate limit quota exceeded"]})"});
       case Mishap::server_error:
-        return answer({.status = 500, .body = R"({"errors":["internal error"]})"});
-      case Mishap::unavailable:
-        return answer({.status = 503, .body = R"({"errors":["Vault is sealed"]})"});
-      case Mishap::connection_refused:
-        return answer({.network = Error{.code = ErrorCode::kms_unavailable,
-                                        .message = "Connection refused"}});
-      case Mishap::no_answer:
-        return answer({.delay = std::chrono::hours(1)});
-      case Mishap::not_json:
-        return answer({.status = 200, .body = "welcome to the captive portal"});
-      case Mishap::half_answer:
-        return answer({.status = 200, .body = R"({"data":{}})"});
-      case Mishap::short_secret:
         return answer(
-            {.status = 200,
-             .body = R"({"data":{"ciphertext":"vault:v1:AAAA","plaintext":"c2hvcnQ="}})"});
+            FakeVault::Trouble{.status = 500, .body = R"({"errors":["internal error"]})"});
+      case Mishap::unavailable:
+        return answer(
+            FakeVault::Trouble{.status = 503, .body = R"({"errors":["Vault is sealed"]})"});
+      case Mishap::connection_refused:
+        return answer(FakeVault::Trouble{
+            .network = Error{.code = ErrorCode::kms_unavailable, .message = "Connection refused"}});
+      case Mishap::no_answer:
+        return answer(FakeVault::Trouble{.delay = std::chrono::hours(1)});
+      case Mishap::not_json:
+        return answer(FakeVault::Trouble{.status = 200, .body = "welcome to the captive portal"});
+      case Mishap::half_answer:
+        return answer(FakeVault::Trouble{.status = 200, .body = R"({"data":{}})"});
+      case Mishap::short_secret:
+        return answer(FakeVault::Trouble{
+            .status = 200,
+            .body = R"({"data":{"ciphertext":"vault:v1:AAAA","plaintext":"c2hvcnQ="}})"});
     }
     return false;
   }
 
+  bool answer(int status, std::string body) override {
+    return answer(FakeVault::Trouble{.status = status, .body = std::move(body)});
+  }
+
  private:
   bool answer(FakeVault::Trouble trouble) {
-    trouble.times = 1000;
+    trouble.times = 1'000'000;
     vault_.add_trouble(std::move(trouble));
     return true;
   }

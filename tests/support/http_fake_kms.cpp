@@ -291,6 +291,9 @@ Result<HttpAnswer> FakeKms::send(const HttpCall& call) {
                   fmt::format("{} did not answer within {} ms", call.url, call.timeout.count()));
     }
     if (trouble->network) return std::unexpected(*trouble->network);
+    if (trouble->body.size() > call.answer_bytes_max) {
+      return fail(ErrorCode::kms_unavailable, "the answer is too large");
+    }
     HttpAnswer answer;
     answer.status = trouble->status;
     answer.headers = trouble->headers;

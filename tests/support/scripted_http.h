@@ -73,6 +73,9 @@ class ScriptedHttp : public HttpClient {
     if (--trouble->times == 0) troubles_.erase(trouble);
     if (now.network) return std::unexpected(*std::move(now.network));
     if (now.delay > call.timeout) return fail(ErrorCode::kms_timeout, "timed out");
+    if (now.body.size() > call.answer_bytes_max) {
+      return fail(ErrorCode::kms_unavailable, "the answer is too large");
+    }
     auto made = json(now.status, now.body);
     made.headers = std::move(now.headers);
     return made;

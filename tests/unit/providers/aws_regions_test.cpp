@@ -1,9 +1,10 @@
 // A multi-region key: which region is asked, and that what one wrapped another opens.
+#include "providers/aws_regions.h"
+
 #include <gtest/gtest.h>
 
 #include "provider_world.h"
 #include "providers/aws.h"
-#include "providers/aws_regions.h"
 
 namespace betrace::kms {
 namespace {
