@@ -1,7 +1,7 @@
 """`make bench`: each row beside its own limit, measured in the same run, interleaved, medians.
 
-    run.py [--quick] [rotation|stuck]   all rows; or those of rotation, or of a provider that
-                                        hangs, alone, which leaves results.json as it is; --quick
+    run.py [--quick] [rotation|stuck|providers]   all rows; or those of rotation, of a provider that
+                                        hangs, or of each provider beside its request, alone, which leaves results.json as it is; --quick
                                         rotates 5,000 tenants instead of 100,000
 """
 
@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 from measure import BUILD, ROOT, Daemon, Requests, Server, free_port, load, median
+from providers import providers
 from rotation import rotation
 from stuck import stuck
 
@@ -183,11 +184,13 @@ def idle_memory():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="rotate fewer tenants")
-    parser.add_argument("only", nargs="?", choices=["rotation", "stuck"], help="these rows alone")
+    parser.add_argument("only", nargs="?", choices=["rotation", "stuck", "providers"], help="these rows alone")
     wanted = parser.parse_args()
     print("make bench: medians of", ROUNDS, "interleaved rounds")
     if wanted.only == "stuck":
         stuck(row)
+    if wanted.only == "providers":
+        providers(row)
     if wanted.only == "rotation":
         rotation(row, wanted.quick)
     if wanted.only:
@@ -198,6 +201,7 @@ def main():
     many_tenants()
     store_size()
     stuck(row)
+    providers(row)
     rotation(row, wanted.quick)
     (ROOT / "bench/results.json").write_text(json.dumps(RESULTS, indent=1) + "\n")
     missed = [result["row"] for result in RESULTS if not result["met"]]

@@ -19,13 +19,13 @@ NAMES = ["local", "aws", "vault", "gcp", "azure", "pkcs11"]
 class Everywhere:
     """A server for each provider: its settings, and the variables of them all."""
 
-    def __init__(self, folder, fake_kms):
+    def __init__(self, folder, aws):
         self.servers = [OpenBao(folder / "vault"), GcpKms(folder / "gcp"),
                         AzureVault(folder / "azure")]
         vault, gcp, azure = (server.start() for server in self.servers)
         hsm = SoftHsm(folder / "hsm")
         self.settings = {
-            "local": {}, "aws": aws_properties(fake_kms, fake_kms.key_arn),
+            "local": {}, "aws": aws,
             "vault": vault_properties(vault, **{"vault.token": vault.token}),
             "gcp": gcp_properties(gcp), "azure": azure_properties(azure),
             "pkcs11": hsm.properties() | {"pkcs11.pin": PIN}}
@@ -45,7 +45,8 @@ class Everywhere:
 
 @pytest.fixture(scope="module")
 def everywhere(tmp_path_factory, fake_kms_process):
-    made = Everywhere(tmp_path_factory.mktemp("everywhere"), fake_kms_process)
+    made = Everywhere(tmp_path_factory.mktemp("everywhere"),
+                      aws_properties(fake_kms_process, fake_kms_process.key_arn))
     yield made
     for server in made.servers:
         server.stop()
