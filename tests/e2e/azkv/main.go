@@ -1,7 +1,8 @@
 // azkv PORT TOKEN_PORT CERTIFICATE: a key vault by https on 127.0.0.1:PORT, whose certificate is
 // written to the file CERTIFICATE, and by http on TOKEN_PORT what gives tokens for it: client
 // credentials (secret `canary-azure-secret`, or the assertion `canary-assertion`) and the instance's
-// metadata service. /_control there takes {"denied":[operation…],"token_seconds"}.
+// metadata service. /_control there takes {"denied":[operation…],"token_seconds",
+// "uri"}; the latter is where clients think the vault is, when it is not here.
 package main
 
 import (
@@ -128,7 +129,8 @@ func (s *service) serveVault(w http.ResponseWriter, r *http.Request) {
 	}
 	r.URL.Scheme, r.URL.Host = "https", r.Host
 	r.RequestURI = ""
-	named := context.WithValue(r.Context(), runtime.CtxAPINameKey{}, "Client."+method(r))
+	// It ends with a panic when a caller hangs up.
+	named := context.WithValue(context.WithoutCancel(r.Context()), runtime.CtxAPINameKey{}, "Client."+method(r))
 	answer, err := s.transport.Do(r.WithContext(named))
 	var refused *azcore.ResponseError
 	if errors.As(err, &refused) {
@@ -155,9 +157,10 @@ func (s *service) serveTokens(w http.ResponseWriter, r *http.Request) {
 		order := struct {
 			Denied       []string
 			TokenSeconds int `json:"token_seconds"`
-		}{TokenSeconds: 3600}
+			Uri          string
+		}{TokenSeconds: 3600, Uri: s.ownUri}
 		json.NewDecoder(r.Body).Decode(&order)
-		s.denied, s.seconds = order.Denied, order.TokenSeconds
+		s.denied, s.seconds, s.uri = order.Denied, order.TokenSeconds, order.Uri
 		return
 	}
 	r.ParseForm()
@@ -198,7 +201,8 @@ func certificate(file string) (tls.Certificate, error) {
 func main() {
 	port, tokenPort, file := os.Args[1], os.Args[2], os.Args[3]
 	it := &service{tokenPort: tokenPort, secret: make([]byte, 32), seconds: 3600}
-	it.uri, it.keys = "https://127.0.0.1:"+port, map[string][]*version{}
+	it.ownUri = "https://127.0.0.1:" + port
+	it.uri, it.keys = it.ownUri, map[string][]*version{}
 	it.transport = fake.NewServerTransport(it.server())
 	rand.Read(it.secret)
 	ours, err := certificate(file)

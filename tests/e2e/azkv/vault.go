@@ -35,6 +35,7 @@ type version struct {
 type vault struct {
 	sync.Mutex
 	uri    string
+	ownUri string
 	keys   map[string][]*version
 	denied []string // of operations
 }
