@@ -249,22 +249,20 @@ class AwsProvider final : public Provider {
   const AwsRemedies remedies_;
 };
 
-// The region of the profile is a convenience; a file that cannot be read is said by the first
-// call, which needs its credentials.
-std::optional<std::string> profile_region(const ProviderEnvironment& environment) {
+// The profile's settings are a convenience; a file that cannot be read is said by the first call,
+// which needs its credentials.
+AwsProfile profile_of(const ProviderEnvironment& environment) {
   const AwsFileNames names = find_aws_files(environment);
-  const auto profiles = read_aws_profiles(names);
-  if (!profiles) return std::nullopt;
+  auto profiles = read_aws_profiles(names);
+  if (!profiles) return {};
   const auto profile = profiles->find(names.profile);
-  if (profile == profiles->end()) return std::nullopt;
-  const auto region = profile_value(profile->second, "region");
-  return region.empty() ? std::nullopt : std::optional(std::string(region));
+  return profile == profiles->end() ? AwsProfile{} : std::move(profile->second);
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Provider>> make_aws_provider(const ProviderEnvironment& environment) {
-  AwsSettings settings = TRY(read_aws_settings(environment, profile_region(environment)));
+  AwsSettings settings = TRY(read_aws_settings(environment, profile_of(environment)));
   for (const std::string& warning : settings.warnings) logger(log_category::kms).warn(warning);
   return std::make_unique<AwsProvider>(environment, std::move(settings));
 }

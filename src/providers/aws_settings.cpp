@@ -70,39 +70,59 @@ std::string fault_of_key(std::string_view text) {
   return "";
 }
 
-std::optional<std::string> variable(const ProviderEnvironment& environment, const char* name) {
-  auto value = environment.environment ? environment.environment(name) : std::nullopt;
-  if (value && value->empty()) value.reset();
-  return value;
-}
+// What was said, and by whom: for messages.
+struct Said {
+  std::string by, text;
+};
 
-// The first of these variables that is set, else AWS's own address.
-Result<std::string> address(const ProviderEnvironment& environment, const char* own_variable,
-                            std::string_view service, std::string_view region,
-                            AwsEndpointKind kind) {
-  for (const char* name : {own_variable, "AWS_ENDPOINT_URL"}) {
-    if (auto url = variable(environment, name)) return checked_url(name, *std::move(url));
+struct Sources {
+  const ProviderEnvironment& environment;
+  const AwsProfile& profile;
+
+  std::optional<Said> setting(std::string_view name) const {
+    auto text = environment.settings(name);
+    return text ? std::optional(Said{std::string(name), *std::move(text)}) : std::nullopt;
+  }
+  std::optional<Said> variable(const char* name) const {
+    auto text = environment.environment ? environment.environment(name) : std::nullopt;
+    return text && !text->empty() ? std::optional(Said{name, *std::move(text)}) : std::nullopt;
+  }
+  std::optional<Said> of_profile(std::string_view key) const {
+    const auto text = profile_value(profile, key);
+    return text.empty()
+               ? std::nullopt
+               : std::optional(Said{fmt::format("{} of the AWS profile", key), std::string(text)});
+  }
+};
+
+// The first of these that is set, else AWS's own address.
+Result<std::string> address(const Sources& from, const char* own_variable, std::string_view service,
+                            std::string_view region, AwsEndpointKind kind) {
+  for (auto& said : {from.variable(own_variable), from.variable("AWS_ENDPOINT_URL"),
+                     from.of_profile("endpoint_url")}) {
+    if (said) return checked_url(said->by, said->text);
   }
   return aws_service_url(service, region, kind);
 }
 
-Result<bool> flag(const ProviderEnvironment& environment, std::string_view setting,
-                  const char* name) {
-  const auto text = environment.settings(setting);
-  const auto value = text ? *text : variable(environment, name).value_or("false");
-  if (value == "true" || value == "false") return value == "true";
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("{}='{}': accepted are true and false",
-                          text ? setting : std::string_view(name), value));
+Result<bool> flag(const Sources& from, std::string_view setting, const char* variable,
+                  std::string_view of_profile) {
+  for (const auto& said :
+       {from.setting(setting), from.variable(variable), from.of_profile(of_profile)}) {
+    if (!said) continue;
+    if (said->text == "true" || said->text == "false") return said->text == "true";
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}='{}': accepted are true and false", said->by, said->text));
+  }
+  return false;
 }
 
-Result<AwsRegion> region_of(const ProviderEnvironment& environment, std::string name,
+Result<AwsRegion> region_of(const Sources& from, std::string name,
                             std::optional<std::string> kms_url, AwsEndpointKind kind) {
   AwsRegion region{.name = std::move(name)};
-  region.kms_url =
-      kms_url ? *std::move(kms_url)
-              : TRY(address(environment, "AWS_ENDPOINT_URL_KMS", "kms", region.name, kind));
-  region.sts_url = TRY(address(environment, "AWS_ENDPOINT_URL_STS", "sts", region.name, kind));
+  region.kms_url = kms_url ? *std::move(kms_url)
+                           : TRY(address(from, "AWS_ENDPOINT_URL_KMS", "kms", region.name, kind));
+  region.sts_url = TRY(address(from, "AWS_ENDPOINT_URL_STS", "sts", region.name, kind));
   return region;
 }
 
@@ -117,10 +137,9 @@ std::vector<std::string_view> listed(std::string_view text) {
   return items;
 }
 
-Result<std::vector<AwsRegion>> find_replicas(const ProviderEnvironment& environment,
-                                             const AwsSettings& settings) {
+Result<std::vector<AwsRegion>> find_replicas(const Sources& from, const AwsSettings& settings) {
   std::vector<AwsRegion> found;
-  const auto text = environment.settings(replicas_setting);
+  const auto text = from.environment.settings(replicas_setting);
   if (!text) return found;
   const auto refuse = [&](std::string_view why) {
     return fail(ErrorCode::invalid_argument,
@@ -144,37 +163,27 @@ Result<std::vector<AwsRegion>> find_replicas(const ProviderEnvironment& environm
     std::optional<std::string> url;
     if (equals != item.npos) {
       url = TRY(checked_url(replicas_setting, std::string(item.substr(equals + 1))));
-    } else if (environment.settings("aws.kms.endpoint")) {
+    } else if (from.setting("aws.kms.endpoint")) {
       return refuse(
           fmt::format("aws.kms.endpoint is set, so {0} needs its own address: "
                       "{0}=https://…",
                       name));
     }
-    found.push_back(
-        TRY(region_of(environment, std::string(name), std::move(url), settings.endpoints)));
+    found.push_back(TRY(region_of(from, std::string(name), std::move(url), settings.endpoints)));
   }
   return found;
 }
 
-Result<std::string> find_region(const ProviderEnvironment& environment,
-                                const std::optional<std::string>& profile_region) {
-  std::string from = "aws.kms.region";
-  auto region = environment.settings(from);
-  for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
-    if (region) break;
-    from = name;
-    region = variable(environment, name);
-  }
-  if (!region) {
-    from = "region of the AWS profile";
-    region = profile_region.value_or("us-east-1");
-  }
-  if (!is_region(*region)) {
+Result<std::string> find_region(const Sources& from) {
+  for (const auto& said : {from.setting("aws.kms.region"), from.variable("AWS_REGION"),
+                           from.variable("AWS_DEFAULT_REGION"), from.of_profile("region")}) {
+    if (!said) continue;
+    if (is_region(said->text)) return said->text;
     return fail(ErrorCode::invalid_argument,
-                fmt::format("{}='{}': accepted is the name of an AWS region, e.g. us-east-1", from,
-                            *region));
+                fmt::format("{}='{}': accepted is the name of an AWS region, e.g. us-east-1",
+                            said->by, said->text));
   }
-  return *region;
+  return "us-east-1";
 }
 
 std::vector<std::string> warnings_about(const AwsSettings& settings) {
@@ -248,7 +257,8 @@ std::string aws_service_url(std::string_view service, std::string_view region,
 }
 
 Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
-                                      const std::optional<std::string>& profile_region) {
+                                      const AwsProfile& profile) {
+  const Sources from{environment, profile};
   AwsSettings settings;
   const auto key = environment.settings(key_setting);
   if (!key) {
@@ -261,18 +271,18 @@ Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
                 fmt::format("{}='{}': {}; {}", key_setting, *key, fault, accepted_keys));
   }
   settings.key_id = *key;
-  auto region = TRY(find_region(environment, profile_region));
+  auto region = TRY(find_region(from));
 
   settings.endpoints = {
-      .fips = TRY(flag(environment, "aws.kms.use-fips-endpoint", "AWS_USE_FIPS_ENDPOINT")),
-      .dual_stack =
-          TRY(flag(environment, "aws.kms.use-dualstack-endpoint", "AWS_USE_DUALSTACK_ENDPOINT"))};
+      .fips = TRY(
+          flag(from, "aws.kms.use-fips-endpoint", "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")),
+      .dual_stack = TRY(flag(from, "aws.kms.use-dualstack-endpoint", "AWS_USE_DUALSTACK_ENDPOINT",
+                             "use_dualstack_endpoint"))};
 
   auto endpoint = environment.settings("aws.kms.endpoint");
   if (endpoint) endpoint = TRY(checked_url("aws.kms.endpoint", *std::move(endpoint)));
-  settings.home =
-      TRY(region_of(environment, std::move(region), std::move(endpoint), settings.endpoints));
-  settings.replicas = TRY(find_replicas(environment, settings));
+  settings.home = TRY(region_of(from, std::move(region), std::move(endpoint), settings.endpoints));
+  settings.replicas = TRY(find_replicas(from, settings));
   settings.key_id = key_in_region(settings.key_id, settings.home.name);
   settings.warnings = warnings_about(settings);
   return settings;

@@ -9,6 +9,7 @@
 
 #include "betrace/kms/result.h"
 
+#include "providers/aws_profile.h"
 #include "providers/catalog.h"
 
 namespace betrace::kms {
@@ -51,9 +52,9 @@ struct AwsSettings {
   std::vector<std::string> warnings;  // sentences for the log
 };
 
-// `profile_region`: what the user's AWS profile says, used where neither the setting nor
-// AWS_REGION or AWS_DEFAULT_REGION does. Errors: invalid_argument.
+// `profile`: the user's, whose region, endpoint_url, use_fips_endpoint and use_dualstack_endpoint
+// are taken where neither a setting nor a variable says otherwise. Errors: invalid_argument.
 Result<AwsSettings> read_aws_settings(const ProviderEnvironment& environment,
-                                      const std::optional<std::string>& profile_region);
+                                      const AwsProfile& profile);
 
 }  // namespace betrace::kms

@@ -124,3 +124,12 @@ def test_every_page_is_named_by_another():
             if page not in linked and page.parent / "README.md" != page
             and page.name not in ("CHANGELOG.md",)]
     assert not lost
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "providers"],
+                         ids=lambda page: page.stem)
+def test_a_providers_page_answers_what_each_provider_is_asked(page):
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    for needed in ("Permissions", "Configuration", "What failures look like", "Quotas and cost",
+                   "Test on a laptop"):
+        assert needed in headings

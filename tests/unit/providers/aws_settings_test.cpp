@@ -13,8 +13,8 @@ constexpr const char* key_arn =
 class AwsSettingsTest : public ::testing::Test {
  protected:
   AwsSettingsTest() { world_.settings["aws.kms.master-key-id"] = key_arn; }
-  Result<AwsSettings> read(std::optional<std::string> profile_region = {}) {
-    return read_aws_settings(world_.environment(), profile_region);
+  Result<AwsSettings> read(const AwsProfile& profile = {}) {
+    return read_aws_settings(world_.environment(), profile);
   }
   std::string refusal() {
     const auto settings = read();
@@ -73,9 +73,9 @@ TEST_F(AwsSettingsTest, AMissingKeyIsSaidWithWhatWouldBeAccepted) {
 
 TEST_F(AwsSettingsTest, TheRegionIsTheSettingElseTheVariableElseTheProfileElseUsEast1) {
   EXPECT_EQ(read()->home.name, "us-east-1");
-  EXPECT_EQ(read("eu-north-1")->home.name, "eu-north-1");
+  EXPECT_EQ(read({{"region", WipedString("eu-north-1")}})->home.name, "eu-north-1");
   world_.variables["AWS_DEFAULT_REGION"] = "eu-west-2";
-  EXPECT_EQ(read("eu-north-1")->home.name, "eu-west-2");
+  EXPECT_EQ(read({{"region", WipedString("eu-north-1")}})->home.name, "eu-west-2");
   world_.variables["AWS_REGION"] = "eu-west-3";
   EXPECT_EQ(read()->home.name, "eu-west-3");
   world_.settings["aws.kms.region"] = "ap-south-1";
@@ -202,6 +202,22 @@ TEST(AwsServiceUrl, HasFipsAndDualStackOfEachPartition) {
             "https://kms-fips.us-gov-west-1.api.aws");
   EXPECT_EQ(aws_service_url("kms", "cn-north-1", {.dual_stack = true}),
             "https://kms.cn-north-1.api.amazonwebservices.com.cn");
+}
+
+TEST_F(AwsSettingsTest, TheProfileChoosesEndpointsWhereNeitherSettingNorVariableDoes) {
+  AwsProfile profile{{"use_fips_endpoint", WipedString("true")},
+                     {"use_dualstack_endpoint", WipedString("true")}};
+  EXPECT_EQ(read(profile)->home.kms_url, "https://kms-fips.us-east-1.api.aws");
+  world_.variables["AWS_USE_FIPS_ENDPOINT"] = "false";
+  world_.settings["aws.kms.use-dualstack-endpoint"] = "false";
+  EXPECT_EQ(read(profile)->home.kms_url, "https://kms.us-east-1.amazonaws.com");
+  profile["endpoint_url"] = "http://localhost:4566";
+  EXPECT_EQ(read(profile)->home.kms_url, "http://localhost:4566");
+  EXPECT_EQ(read(profile)->home.sts_url, "http://localhost:4566");
+  profile = {{"use_fips_endpoint", WipedString("yes")}};
+  world_.variables.clear();
+  EXPECT_EQ(read(profile).error().message,
+            "use_fips_endpoint of the AWS profile='yes': accepted are true and false");
 }
 
 TEST_F(AwsSettingsTest, ReplicasAreRegionsInOrderEachPerhapsWithItsAddress) {
