@@ -182,6 +182,7 @@ class Tokens {
     HttpCall request{.url = url};
     request.headers = {{"Metadata-Flavor", "Google"}};
     auto answer = ask(call, std::move(request), "get a token of the metadata server");
+    if (!answer && met_metadata_) return std::unexpected(std::move(answer).error());
     if (!answer) {
       answer.error().code = ErrorCode::kms_access_denied;
       answer.error().message = fmt::format(
@@ -192,6 +193,7 @@ class Tokens {
     }
     // Whoever answers a name that is not there is no metadata server.
     if (answer->header("metadata-flavor") != "Google") return strange(settings_.metadata_url);
+    met_metadata_ = true;
     return token_of(*answer, settings_.metadata_url);
   }
 
@@ -237,6 +239,7 @@ class Tokens {
   HttpClient& http_;
   const Clock& clock_;
   FileSecret file_;
+  bool met_metadata_ = false;  // there is one, so that its silence is an outage
 };
 
 }  // namespace

@@ -155,6 +155,17 @@ TEST_F(GcpTokensTest, WithoutAnyCredentialsThePlacesAreNamed) {
   EXPECT_TRUE(described.error().message.starts_with("no Google credentials found: "));
 }
 
+TEST_F(GcpTokensTest, AMetadataServerThatServedAndIsSilentNowIsAnOutage) {
+  const auto one = provider();
+  EXPECT_EQ(outcome(*one), "ok");
+  clock.advance(std::chrono::hours(2));
+  google.add_trouble({.path = "/computeMetadata",
+                      .network = Error{.code = ErrorCode::kms_unavailable, .message = "no host"}});
+  const auto described = one->describe_key(call);
+  ASSERT_FALSE(described);
+  EXPECT_EQ(described.error().code, ErrorCode::kms_unavailable);
+}
+
 TEST_F(GcpTokensTest, AFileThatCannotBeUsedIsNamedWithoutItsSecrets) {
   const auto fault = [&](const std::string& content) {
     settings["gcp.kms.credentials-file"] = file("bad.json", content);
