@@ -25,6 +25,7 @@
 #include "core/key_service_impl.h"
 #include "stores/memory_store.h"
 #include "support/api_fakes.h"
+#include "support/evidence_fake.h"
 #include "support/fake_provider.h"
 #include "support/lifecycle_fakes.h"
 
@@ -208,6 +209,7 @@ struct RouterWorld {
   FakeLifecycle lifecycle;
   FakeRotation rotation;
   FakeMigration migration;
+  FakeEvidence evidence;
   FakeMonitor monitor;
   FakeDoctor doctor;
   AdminAuthorizer authorizer;
@@ -216,6 +218,7 @@ struct RouterWorld {
                  .lifecycle = lifecycle,
                  .rotation = rotation,
                  .migration = migration,
+                 .evidence = evidence,
                  .monitor = monitor,
                  .doctor = doctor,
                  .metrics = world.metrics,

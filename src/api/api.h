@@ -12,6 +12,7 @@
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/clock.h"
 #include "betrace/kms/doctor.h"
+#include "betrace/kms/evidence.h"
 #include "betrace/kms/key_lifecycle.h"
 #include "betrace/kms/key_service.h"
 #include "betrace/kms/migration.h"
@@ -60,6 +61,7 @@ struct ApiParts {
   KeyLifecycle& lifecycle;
   RotationControl& rotation;
   MigrationControl& migration;
+  Evidence& evidence;
   Monitor& monitor;
   Doctor& doctor;
   Metrics& metrics;

@@ -51,4 +51,7 @@ void decrypt(ExchangePtr exchange);
 void rewrap(ExchangePtr exchange);
 void data_key(ExchangePtr exchange);
 
+void sign_spans(ExchangePtr exchange);
+void verify_spans(ExchangePtr exchange);
+
 }  // namespace betrace::kms::handlers

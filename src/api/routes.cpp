@@ -103,9 +103,12 @@ constexpr Route table[] = {
 
   {"POST", "/v1/traces",                   "otlp-traces",  bearer, large, 30s, false, later},
   {"POST", "/v1/logs",                     "otlp-logs",    bearer, large, 30s, false, later},
-  {"POST", "/api/compliance/spans/sign",   "sign-spans",   bearer, large, 30s, false, later},
-  {"POST", "/api/compliance/verify/span",  "verify-span",  bearer, small, 30s, false, later},
-  {"POST", "/api/compliance/verify/batch", "verify-spans", bearer, large, 30s, false, later},
+  {"POST", "/api/compliance/spans/sign",   "sign-spans",
+    bearer, large, 30s, false, handlers::sign_spans},
+  {"POST", "/api/compliance/verify/span",  "verify-spans",
+    bearer, small, 30s, false, handlers::verify_spans},
+  {"POST", "/api/compliance/verify/batch", "verify-spans",
+    bearer, large, 30s, false, handlers::verify_spans},
 };
 // clang-format on
 

@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <ranges>
 #include <thread>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include "app/wiring.h"
 #include "app/wiring_parts.h"
 #include "base/try.h"
+#include "evidence/evidence_service.h"
 #include "net/http_server.h"
 #include "telemetry/version.h"
 
@@ -64,6 +66,22 @@ Result<HttpServerOptions> server_options(const Config& config) {
   return options;
 }
 
+// The keys' texts, split at commas.
+Result<Frameworks> frameworks_of(const Config& config) {
+  constexpr std::string_view setting = "betrace.evidence.controls";
+  std::vector<std::string> more;
+  std::string text = config.text(setting);
+  std::erase(text, ' ');
+  for (const auto part : std::views::split(text, ',')) {
+    if (!part.empty()) more.emplace_back(part.begin(), part.end());
+  }
+  const bool pass = config.text("betrace.evidence.unknown-controls") == "pass";
+  auto made =
+      Frameworks::with(more, pass ? Frameworks::Unknown::pass : Frameworks::Unknown::refuse);
+  if (!made) made.error().message = fmt::format("{}: {}", setting, made.error().message);
+  return made;
+}
+
 std::string address(std::string_view scheme, const std::string& host, std::uint16_t port) {
   const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
   return fmt::format("{}://{}{}{}:{}", scheme, bare_v6 ? "[" : "", host, bare_v6 ? "]" : "", port);
@@ -74,6 +92,7 @@ std::string address(std::string_view scheme, const std::string& host, std::uint1
 struct Front::Parts {
   AdminAuthorizer authorizer;
   LogAuditSink audit;
+  std::unique_ptr<EvidenceService> evidence;
   std::unique_ptr<Router> router;
   std::unique_ptr<HttpServer> server;
   std::vector<std::string> addresses;
@@ -87,11 +106,18 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
   const auto host = options.host;
   auto parts = std::make_unique<Parts>();
   auto& service = core.parts();
+  parts->evidence =
+      std::make_unique<EvidenceService>(EvidenceParts{.keys = *service.keys,
+                                                      .signer = *service.keys,
+                                                      .authorizer = parts->authorizer,
+                                                      .metrics = *service.metrics,
+                                                      .frameworks = TRY(frameworks_of(config))});
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,
                                         .lifecycle = *service.lifecycle,
                                         .rotation = *service.rotation,
                                         .migration = *service.migrator,
+                                        .evidence = *parts->evidence,
                                         .monitor = *service.monitor,
                                         .doctor = *service.doctor,
                                         .metrics = *service.metrics,

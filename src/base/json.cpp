@@ -106,6 +106,11 @@ struct Builder : HandlerBase {
     if (error == std::errc::result_out_of_range && !(std::abs(d) < 1)) {
       return stop("number beyond the range of a double", ec);
     }
+    // Its canonical form would be such an integer.
+    if (std::trunc(d) == d && std::abs(d) > static_cast<double>(integer_max) &&
+        std::abs(d) < 1e21) {
+      return stop("integer beyond 2^53 - 1", ec);
+    }
     stack.push_double(d);
     return count(ec);
   }

@@ -1,5 +1,6 @@
 // Strict JSON in: I-JSON (RFC 7493) as every route of the service takes it. Valid UTF-8, no lone
-// surrogates, no field twice in an object, integers within ±(2^53 − 1), bounded depth and number of
+// surrogates, no field twice in an object, integers within ±(2^53 − 1) however they are
+// written, unless their canonical form has an exponent (from 1e21 on), bounded depth and number of
 // values, nothing after the value. Numbers with a fraction or exponent are read exactly.
 //
 // A document may carry secrets: its memory is wiped when it goes, and an error names position and

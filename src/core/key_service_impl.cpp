@@ -35,6 +35,22 @@ std::vector<Result<Signature>> sign_all(const SigningKey& key, bool stale,
   return results;
 }
 
+std::vector<Result<Signature>> sign_statements_by(const SigningKey& key, bool stale,
+                                                  std::size_t count,
+                                                  const StatementSigner::Statement& statement) {
+  std::vector<Result<Signature>> results;
+  results.reserve(count);
+  WipedBytes bytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    statement(i, key.id, bytes);
+    SignJob job{.key = &key.secret, .payload = bytes};
+    sodium_signer().sign({&job, 1});
+    results.push_back(Signature{
+        .key_id = key.id, .version = key.version, .bytes = job.signature, .stale = stale});
+  }
+  return results;
+}
+
 bool verifies(const PublicKey& key, const VerifyRequest& request) {
   VerifyJob job{
       .public_key = key.bytes, .payload = request.payload, .signature = request.signature};
@@ -101,7 +117,7 @@ std::unexpected<Error> KeyServiceImpl::cut_off() {
 struct KeyServiceImpl::Signing {
   CallContext call;
   TenantId tenant;
-  std::span<const ByteView> payloads;
+  SignAll sign_all;
   Done<std::vector<Result<Signature>>> done;
   int attempts_left = 4;
 };
@@ -109,16 +125,35 @@ struct KeyServiceImpl::Signing {
 void KeyServiceImpl::sign(CallContext call, const TenantId& tenant,
                           std::span<const ByteView> payloads,
                           Done<std::vector<Result<Signature>>> done) {
+  sign_by(
+      std::move(call), tenant,
+      [payloads](const SigningKey& key, bool stale) { return sign_all(key, stale, payloads); },
+      std::move(done));
+}
+
+void KeyServiceImpl::sign_statements(CallContext call, const TenantId& tenant, std::size_t count,
+                                     Statement statement,
+                                     Done<std::vector<Result<Signature>>> done) {
+  sign_by(
+      std::move(call), tenant,
+      [count, statement = std::move(statement)](const SigningKey& key, bool stale) {
+        return sign_statements_by(key, stale, count, statement);
+      },
+      std::move(done));
+}
+
+void KeyServiceImpl::sign_by(CallContext call, const TenantId& tenant, SignAll sign_all,
+                             Done<std::vector<Result<Signature>>> done) {
   const auto begun = evictions_.load();
   if (const auto key = find_cached(private_keys_, call, tenant)) {
-    auto results = sign_all(*key, key.stale, payloads);
+    auto results = sign_all(*key, key.stale);
     if (outcome_since(begun) == Outcome::good) {
       count_signatures(parts_.metrics, results, key.stale);
       return done(std::move(results));
     }
   }
   sign_with_cached_key(
-      std::make_shared<Signing>(std::move(call), tenant, payloads, std::move(done)));
+      std::make_shared<Signing>(std::move(call), tenant, std::move(sign_all), std::move(done)));
 }
 
 void KeyServiceImpl::sign_with_cached_key(std::shared_ptr<Signing> job) {
@@ -126,7 +161,7 @@ void KeyServiceImpl::sign_with_cached_key(std::shared_ptr<Signing> job) {
   load_cached(
       private_keys_, job->call, job->tenant, 0, [this, job, begun](Result<FoundSigningKey> key) {
         if (!key) return job->done(std::unexpected(std::move(key).error()));
-        auto results = sign_all(**key, key->stale, job->payloads);
+        auto results = job->sign_all(**key, key->stale);
         const auto outcome = outcome_since(begun);
         if (outcome == Outcome::overtaken && --job->attempts_left > 0)
           return sign_with_cached_key(job);

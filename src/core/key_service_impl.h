@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "betrace/kms/clock.h"
+#include "betrace/kms/evidence.h"
 #include "betrace/kms/key_service.h"
 #include "betrace/kms/key_store.h"
 
@@ -59,7 +60,7 @@ struct TenantRotation {
   Commit commit() const;
 };
 
-class KeyServiceImpl final : public KeyService {
+class KeyServiceImpl final : public KeyService, public StatementSigner {
  public:
   KeyServiceImpl(KeyServiceParts parts, KeyServiceOptions options);
 
@@ -68,6 +69,8 @@ class KeyServiceImpl final : public KeyService {
   void list_tenants(CallContext call, Page page, Done<std::vector<TenantRecord>> done) override;
   void sign(CallContext call, const TenantId& tenant, std::span<const ByteView> payloads,
             Done<std::vector<Result<Signature>>> done) override;
+  void sign_statements(CallContext call, const TenantId& tenant, std::size_t count,
+                       Statement statement, Done<std::vector<Result<Signature>>> done) override;
   void verify(CallContext call, const TenantId& tenant, std::span<const VerifyRequest> requests,
               Done<std::vector<Result<Verification>>> done) override;
   void encrypt(CallContext call, const TenantId& tenant, std::span<const ByteView> plaintexts,
@@ -151,6 +154,10 @@ class KeyServiceImpl final : public KeyService {
   Outcome outcome_since(std::uint64_t begun) const;
   static std::unexpected<Error> cut_off();
 
+  // Everything of one call, by the key that is there; again when the key was evicted meanwhile.
+  using SignAll = std::function<std::vector<Result<Signature>>(const SigningKey&, bool stale)>;
+  void sign_by(CallContext call, const TenantId& tenant, SignAll sign_all,
+               Done<std::vector<Result<Signature>>> done);
   void sign_with_cached_key(std::shared_ptr<Signing> job);
   template <class T, class Use>
   void with_encryption_key(const CallContext& call, const TenantId& tenant, std::uint64_t uses,

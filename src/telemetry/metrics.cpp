@@ -114,6 +114,8 @@ struct Metrics::State {
   Counters stale_signatures = family<Counters>("kms_stale_signatures_total");
   Counters encryptions = family<Counters>("kms_encryptions_total");
   Counters verifications = family<Counters>("kms_verifications_total");
+  Counters spans = family<Counters>("kms_compliance_spans_total");
+  Counters span_verifications = family<Counters>("kms_compliance_verifications_total");
   Counters decryptions = family<Counters>("kms_decryptions_total");
   Counters trace_spans_dropped = family<Counters>("kms_trace_spans_dropped_total");
   Histograms operation_seconds = family<Histograms>("kms_operation_seconds");
@@ -137,7 +139,8 @@ std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
       &rotation_failures, &tenants_rotated, &rotation_duration,   &signatures,
       &stale_signatures,  &encryptions,     &verifications,       &decryptions,
       &operation_seconds, &errors,          &breaker_state,       &provider_up,
-      &http_requests,     &build_info,      &trace_spans_dropped};
+      &http_requests,     &build_info,      &trace_spans_dropped, &spans,
+      &span_verifications};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }
@@ -169,6 +172,12 @@ Metrics::Metrics(std::string_view provider)
       encryptions(state_->encryptions.Add({})),
       verifications_valid(state_->verifications.Add({{"result", "valid"}})),
       verifications_invalid(state_->verifications.Add({{"result", "invalid"}})),
+      spans_signed(state_->spans.Add({{"result", "signed"}})),
+      spans_signed_before(state_->spans.Add({{"result", "signed_before"}})),
+      spans_refused(state_->spans.Add({{"result", "refused"}})),
+      spans_failed(state_->spans.Add({{"result", "failed"}})),
+      spans_valid(state_->span_verifications.Add({{"result", "valid"}})),
+      spans_invalid(state_->span_verifications.Add({{"result", "invalid"}})),
       decryptions_success(state_->decryptions.Add({{"result", "success"}})),
       decryptions_failure(state_->decryptions.Add({{"result", "failure"}})),
       trace_spans_dropped(state_->trace_spans_dropped.Add({})) {

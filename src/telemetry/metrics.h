@@ -47,6 +47,12 @@ class Metrics {
   prometheus::Counter& encryptions;
   prometheus::Counter& verifications_valid;
   prometheus::Counter& verifications_invalid;
+  prometheus::Counter& spans_signed;
+  prometheus::Counter& spans_signed_before;
+  prometheus::Counter& spans_refused;
+  prometheus::Counter& spans_failed;
+  prometheus::Counter& spans_valid;
+  prometheus::Counter& spans_invalid;
   prometheus::Counter& decryptions_success;
   prometheus::Counter& decryptions_failure;
   prometheus::Counter& trace_spans_dropped;

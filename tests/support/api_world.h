@@ -15,6 +15,7 @@
 #include "api/router.h"
 #include "base/executor.h"
 #include "support/api_fakes.h"
+#include "support/evidence_fake.h"
 #include "support/fake_clock.h"
 #include "support/kept_spans.h"
 #include "support/lifecycle_fakes.h"
@@ -74,6 +75,7 @@ struct ApiWorld {
   FakeLifecycle lifecycle;
   FakeRotation rotation;
   FakeMigration migration;
+  FakeEvidence evidence;
   FakeMonitor monitor;
   FakeDoctor doctor;
   Metrics metrics{"local"};
@@ -95,6 +97,7 @@ struct ApiWorld {
                                                .lifecycle = lifecycle,
                                                .rotation = rotation,
                                                .migration = migration,
+                                               .evidence = evidence,
                                                .monitor = monitor,
                                                .doctor = doctor,
                                                .metrics = metrics,

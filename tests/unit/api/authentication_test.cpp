@@ -185,6 +185,7 @@ TEST(Authorization, ADenialIs403AndAudited) {
                                                    .lifecycle = world.lifecycle,
                                                    .rotation = world.rotation,
                                                    .migration = world.migration,
+                                                   .evidence = world.evidence,
                                                    .monitor = world.monitor,
                                                    .doctor = world.doctor,
                                                    .metrics = world.metrics,

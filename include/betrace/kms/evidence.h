@@ -1,0 +1,68 @@
+// Compliance spans: signed, and verified by whoever has the public keys. The format, to the byte,
+// is docs/evidence-format.md. Nothing here knows HTTP or the store.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "betrace/kms/call_context.h"
+#include "betrace/kms/key.h"
+#include "betrace/kms/key_service.h"
+#include "betrace/kms/result.h"
+#include "betrace/kms/secret_bytes.h"
+
+namespace betrace::kms {
+
+// What the service itself asserts in a tenant's name: DSSE pre-authentication encodings of types
+// that begin with application/vnd.betrace., which KeyService::sign() refuses.
+class StatementSigner {
+ public:
+  virtual ~StatementSigner() = default;
+  // Writes the bytes of statement `index`, which name the key that signs them.
+  using Statement = std::function<void(std::size_t index, const KeyId& key, WipedBytes& out)>;
+  // One signature for each of `count` statements, in order. `statement` may be called more than
+  // once for an index, when the key was replaced meanwhile. Thread-safe. Errors: as those of
+  // KeyService::sign().
+  virtual void sign_statements(CallContext call, const TenantId& tenant, std::size_t count,
+                               Statement statement, Done<std::vector<Result<Signature>>> done) = 0;
+};
+
+struct SpanVerdict {
+  bool valid = false;
+  // "Signature valid", "Signature invalid or tampered", or another reason.
+  std::string message;
+  // As the span says; empty where it does not, or is none.
+  std::string tenant, timestamp, key_id;
+  std::optional<KeyState> key_state;  // of a key that is the tenant's
+};
+
+class Evidence {
+ public:
+  virtual ~Evidence() = default;
+
+  // One item or many, as the document had them.
+  template <class T>
+  struct Items {
+    bool batch = false;
+    std::vector<T> items;
+  };
+
+  // `document` is the JSON {"span":{…}} or {"spans":[…]}, at most 1,000, of any tenants; a view,
+  // which must stay valid until `done`. Each item is the signed span in its RFC 8785 form, or why
+  // there is none: one bad span does not sink the rest. A span that came signed is answered as it
+  // is when its signature is valid. Errors of the whole: malformed_json, invalid_argument. Errors
+  // of an item: invalid_argument, permission_denied, invalid_signature, and those of
+  // KeyService::sign().
+  virtual void sign_spans(CallContext call, std::string_view document,
+                          Done<Items<Result<WipedString>>> done) = 0;
+  // The same document, or the older {"spanAttributes":{…},"signature":"…"}. What cannot be verified
+  // is a verdict that says why. Errors of an item: permission_denied, and those of
+  // KeyService::verify() that say nothing about the span (store_unavailable, overloaded, corrupt).
+  virtual void verify_spans(CallContext call, std::string_view document,
+                            Done<Items<Result<SpanVerdict>>> done) = 0;
+};
+
+}  // namespace betrace::kms

@@ -1,0 +1,45 @@
+// Compliance spans signed and verified by a key service: documents taken apart, spans of one tenant
+// signed together, what each came to counted. Thread-safe.
+#pragma once
+
+#include "betrace/kms/authorizer.h"
+#include "betrace/kms/evidence.h"
+
+#include "evidence/frameworks.h"
+#include "telemetry/metrics.h"
+
+namespace betrace::kms {
+
+inline constexpr std::size_t spans_max = 1000;  // in one document
+
+// All of them must outlive the service.
+struct EvidenceParts {
+  KeyService& keys;
+  StatementSigner& signer;
+  const Authorizer& authorizer;  // asked for each tenant: "sign-spans", "verify-spans"
+  Metrics& metrics;
+  Frameworks frameworks;
+};
+
+class EvidenceService final : public Evidence {
+ public:
+  explicit EvidenceService(EvidenceParts parts) : parts_(std::move(parts)) {}
+
+  void sign_spans(CallContext call, std::string_view document,
+                  Done<Items<Result<WipedString>>> done) override;
+  void verify_spans(CallContext call, std::string_view document,
+                    Done<Items<Result<SpanVerdict>>> done) override;
+
+ private:
+  struct Signing;
+  struct Verifying;
+  void sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& tenant,
+                   std::vector<std::size_t> which);
+  void check_signed(const std::shared_ptr<Signing>& job, std::size_t which);
+  void verify_tenant(const std::shared_ptr<Verifying>& job, const TenantId& tenant,
+                     std::vector<std::size_t> which);
+
+  const EvidenceParts parts_;
+};
+
+}  // namespace betrace::kms
