@@ -1,42 +1,28 @@
 #include "providers/pkcs11.h"
 
+#include <algorithm>
+#include <array>
+#include <mutex>
+
 #include <fmt/format.h>
 
 #include "base/canonical_json.h"
 #include "base/encoding.h"
 #include "base/try.h"
 #include "providers/named_blob.h"
+#include "providers/pkcs11_gcm.h"
 #include "providers/pkcs11_remedies.h"
 #include "providers/pkcs11_token.h"
+#include "providers/punctual_provider.h"
 #include "providers/wrap_limits.h"
+#include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
 
 constexpr std::size_t data_key_bytes = 32;
-constexpr std::size_t nonce_bytes = 12, tag_bytes = 16;
 
 using Session = Pkcs11Token::Session;
-
-// CKM_AES_GCM with a nonce and a context; points into what it is made of.
-struct Gcm {
-  std::string aad;
-  CK_GCM_PARAMS params{};
-  CK_MECHANISM mechanism{};
-
-  Gcm(std::span<const std::uint8_t> nonce, const EncryptionContext& context)
-      : aad(canonical_json(context)) {
-    params.pIv = const_cast<CK_BYTE_PTR>(nonce.data());
-    params.ulIvLen = nonce.size();
-    params.ulIvBits = nonce.size() * 8;
-    params.pAAD = reinterpret_cast<CK_BYTE_PTR>(aad.data());
-    params.ulAADLen = aad.size();
-    params.ulTagBits = tag_bytes * 8;
-    mechanism = {CKM_AES_GCM, &params, sizeof params};
-  }
-  Gcm(const Gcm&) = delete;
-  Gcm& operator=(const Gcm&) = delete;
-};
 
 class Pkcs11Provider final : public Provider {
  public:
@@ -49,7 +35,7 @@ class Pkcs11Provider final : public Provider {
   std::string_view name() const override { return "pkcs11"; }
   const Remedies* remedies() const override { return &remedies_; }
   std::string description() const override {
-    return fmt::format("PKCS#11 - module: {}, key: {}", settings_.module, uri_);
+    return fmt::format("PKCS#11 - module: {}, key: {}", settings_.path, uri_);
   }
 
   Result<DataKey> generate_data_key(const CallContext& call,
@@ -57,7 +43,7 @@ class Pkcs11Provider final : public Provider {
     TRY(check_wrap_context(context));
     SecretBytes plaintext(data_key_bytes);
     TRY(with_session(call, "generate data key", [&](Session& session) {
-      return random(session, plaintext.expose_mutable());
+      return pkcs11_random(session, plaintext.expose_mutable());
     }));
     Wrapping wrapped = TRY(wrap(call, plaintext.expose(), context, "generate data key"));
     return DataKey{std::move(plaintext), std::move(wrapped)};
@@ -74,43 +60,43 @@ class Pkcs11Provider final : public Provider {
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
     const auto sealed = TRY(open_named_blob(wrapping, name(), uri_));
-    if (sealed.size() <= nonce_bytes + tag_bytes) {
+    if (sealed.size() <= Pkcs11Gcm::nonce_bytes + Pkcs11Gcm::tag_bytes) {
       return fail(ErrorCode::invalid_ciphertext, "the wrapped key was cut short");
     }
-    WipedBytes plaintext(sealed.size() - nonce_bytes);
+    const auto aad = canonical_json(context);
     bool tried = false;
-    auto done = with_session(call, "decrypt", [&](Session& session) {
-      return open(session, sealed, context, plaintext, tried);
-    });
-    if (!done && done.error().type == "CKR_GENERAL_ERROR" && tried && works(call)) {
-      // SoftHSM's word for a tag that is wrong, and every module's for anything.
-      done.error().code = ErrorCode::invalid_ciphertext;
+    auto opened = open(call, sealed, aad, &tried);
+    // A module's general words for a ciphertext that does not open are those for its own trouble.
+    // While the token opens what it sealed itself, it is the ciphertext; asked twice, lest it was a
+    // moment's trouble.
+    if (!opened && tried && is_outage(opened.error()) && prove_key(call, "decrypt")) {
+      opened = open(call, sealed, aad, &tried);
+      if (!opened && tried && is_outage(opened.error())) {
+        opened.error().code = ErrorCode::invalid_ciphertext;
+      }
     }
-    if (!done && done.error().code == ErrorCode::invalid_ciphertext) {
-      done.error().message = fmt::format("{} ({})", context_mismatch_message, done.error().type);
+    if (!opened && opened.error().code == ErrorCode::invalid_ciphertext) {
+      opened.error().message =
+          fmt::format("{} ({})", context_mismatch_message, opened.error().type);
     }
-    TRY(std::move(done));
-    return SecretBytes::copy_of(plaintext);
+    return opened;
   }
 
   Result<MasterKeyInfo> describe_key(const CallContext& call) override {
-    const auto session = TRY(token_.session(call));
-    const auto& key = session.key();
-    MasterKeyInfo info{.key_id = uri_, .state = "Enabled"};
-    if (key.bytes != data_key_bytes) {
-      info.state = fmt::format("of {} bits; an AES key of 256 can wrap", key.bytes * 8);
-    } else if (!key.encrypts || !key.decrypts) {
-      info.state = "without CKA_ENCRYPT or CKA_DECRYPT";
-    }
-    info.usable = info.state == "Enabled";
-    return info;
+    TRY(token_.session(call));
+    return MasterKeyInfo{.key_id = uri_, .state = "Enabled"};
   }
 
  private:
+  static bool is_outage(const Error& error) { return error.code == ErrorCode::kms_unavailable; }
+
   // `use` answers what the module said. Once more after sessions, log-in or handles were lost.
+  // `*tried`, where given: what failed last was C_Decrypt, so that the ciphertext may be at fault.
   template <class Use>
-  Status with_session(const CallContext& call, std::string_view purpose, Use use) {
+  Status with_session(const CallContext& call, std::string_view purpose, Use use,
+                      bool* tried = nullptr) {
     for (int again = 0;; ++again) {
+      if (tried != nullptr) *tried = false;
       auto session = token_.session(call);
       if (!session) {
         session.error().message = fmt::format("Failed to {}: {}", purpose, session.error().message);
@@ -118,76 +104,90 @@ class Pkcs11Provider final : public Provider {
       }
       const CK_RV code = use(*session);
       if (code == CKR_OK) return {};
-      if (loses_session(code)) session->lose();
-      if (again == 1 || !loses_session(code)) return std::unexpected(pkcs11_error(code, purpose));
+      auto error = pkcs11_error(code, purpose);
+      const bool lost = loses_session(code);
+      const bool suspect = tried != nullptr && *tried;
+      // Modules have other words for a connection that is gone: the next call makes a new one.
+      if (lost || (is_outage(error) && !suspect)) session->lose();
+      if (again == 1 || !lost) return std::unexpected(std::move(error));
+      logger(log_category::kms)
+          .warn("{}: logging in to the token '{}' anew", error.message, settings_.token);
     }
-  }
-
-  // A token without a generator of its own leaves it to the operating system.
-  static CK_RV random(Session& session, std::span<std::uint8_t> out) {
-    const auto code = session.module().C_GenerateRandom(session.handle(), out.data(), out.size());
-    if (code != CKR_RANDOM_NO_RNG && code != CKR_FUNCTION_NOT_SUPPORTED) return code;
-    std::ranges::copy(SecretBytes::random(out.size()).expose(), out.begin());
-    return CKR_OK;
   }
 
   Result<Wrapping> wrap(const CallContext& call, std::span<const std::uint8_t> plaintext,
                         const EncryptionContext& context, std::string_view purpose) {
-    Bytes sealed(nonce_bytes + plaintext.size() + tag_bytes);
-    TRY(with_session(call, purpose,
-                     [&](Session& session) { return seal(session, plaintext, context, sealed); }));
+    if (!probe()) TRY(prove_key(call, purpose));
+    const auto sealed = TRY(seal(call, plaintext, canonical_json(context), purpose));
     return Wrapping{.provider = "pkcs11", .master_key_id = uri_, .blob = name_blob(uri_, sealed)};
   }
 
-  static CK_RV seal(Session& session, std::span<const std::uint8_t> plaintext,
-                    const EncryptionContext& context, std::span<std::uint8_t> sealed) {
-    const auto nonce = sealed.first(nonce_bytes);
-    if (const auto code = random(session, nonce); code != CKR_OK) return code;
-    Gcm gcm(nonce, context);
-    auto& module = session.module();
-    auto code = module.C_EncryptInit(session.handle(), &gcm.mechanism, session.key().handle);
-    if (code != CKR_OK) return code;
-    const auto out = sealed.subspan(nonce_bytes);
-    CK_ULONG size = out.size();
-    code = module.C_Encrypt(session.handle(), const_cast<CK_BYTE_PTR>(plaintext.data()),
-                            plaintext.size(), out.data(), &size);
-    return code == CKR_OK && size != out.size() ? CKR_FUNCTION_FAILED : code;
+  Result<Bytes> seal(const CallContext& call, std::span<const std::uint8_t> plaintext,
+                     const std::string& aad, std::string_view purpose) {
+    Bytes sealed;
+    TRY(with_session(call, purpose,
+                     [&](Session& session) { return gcm_.seal(session, plaintext, aad, sealed); }));
+    return sealed;
   }
 
-  static CK_RV open(Session& session, std::span<const std::uint8_t> sealed,
-                    const EncryptionContext& context, WipedBytes& plaintext, bool& tried) {
-    Gcm gcm(sealed.first(nonce_bytes), context);
-    auto& module = session.module();
-    auto code = module.C_DecryptInit(session.handle(), &gcm.mechanism, session.key().handle);
-    if (code != CKR_OK) return code;
-    const auto in = sealed.subspan(nonce_bytes);
-    // Some modules want room for the tag, too.
-    plaintext.resize(in.size());
-    CK_ULONG size = plaintext.size();
-    tried = true;
-    code = module.C_Decrypt(session.handle(), const_cast<CK_BYTE_PTR>(in.data()), in.size(),
-                            plaintext.data(), &size);
-    if (code != CKR_OK) return code;
-    if (size != in.size() - tag_bytes) return CKR_FUNCTION_FAILED;
-    plaintext.resize(size);
-    return CKR_OK;
+  Result<SecretBytes> open(const CallContext& call, std::span<const std::uint8_t> sealed,
+                           const std::string& aad, bool* tried = nullptr) {
+    WipedBytes plaintext(sealed.size());
+    const auto use = [&](Session& session) {
+      bool reached = false;
+      const auto code = gcm_.open(session, sealed, aad, plaintext, reached);
+      if (tried != nullptr) *tried = reached;
+      return code;
+    };
+    TRY(with_session(call, "decrypt", use, tried));
+    return SecretBytes::copy_of(plaintext);
   }
 
-  // Whether the token does its work otherwise.
-  bool works(const CallContext& call) {
-    return wrap(call, std::array<std::uint8_t, 1>{}, {}, "encrypt").has_value();
+  std::shared_ptr<const Bytes> probe() {
+    const std::lock_guard lock(mutex_);
+    return probe_;
+  }
+
+  // Whether the key opens what it seals, under its context and no other: what is wrapped must not
+  // be lost, nor be everybody's. Seals once, because nonces are not for ever.
+  Status prove_key(const CallContext& call, std::string_view purpose) {
+    const std::array<std::uint8_t, 1> plaintext{42};
+    auto sealed = probe();
+    if (!sealed) sealed = std::make_shared<Bytes>(TRY(seal(call, plaintext, "{}", purpose)));
+    const auto opened = open(call, *sealed, "{}");
+    if (!opened && opened.error().code != ErrorCode::invalid_ciphertext) {
+      return std::unexpected(opened.error());
+    }
+    const bool same = opened && std::ranges::equal(opened->expose(), plaintext);
+    bool tried = false;
+    const auto other = open(call, *sealed, "[]", &tried);
+    if (!same || other) {
+      return fail(
+          ErrorCode::kms_key_disabled,
+          fmt::format("Failed to {}: the token '{}' {}", purpose, settings_.token,
+                      same ? "binds no context to what it wraps" : "does not open what it wraps"));
+    }
+    if (!tried) return std::unexpected(other.error());
+    const std::lock_guard lock(mutex_);
+    probe_ = std::move(sealed);
+    return {};
   }
 
   const Pkcs11Settings settings_;
   const std::string uri_;
   Pkcs11Token token_;
+  Pkcs11Gcm gcm_;
+  std::mutex mutex_;
+  std::shared_ptr<const Bytes> probe_;  // what the key has opened
   const Pkcs11Remedies remedies_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Provider>> make_pkcs11_provider(const ProviderEnvironment& environment) {
-  return std::make_unique<Pkcs11Provider>(environment, TRY(read_pkcs11_settings(environment)));
+  return std::make_unique<PunctualProvider>(
+      std::make_shared<Pkcs11Provider>(environment, TRY(read_pkcs11_settings(environment))),
+      Pkcs11Token::sessions_wanted);
 }
 
 }  // namespace betrace::kms

@@ -2,7 +2,7 @@
 // an AES-256 key that is found by its label, with the encryption context's canonical JSON as
 // additional data. Data keys and nonces are random bytes of the token.
 //
-// A blob is a named one (see named_blob.h) around nonce (12 bytes) | ciphertext | tag (16 bytes).
+// A blob is a named one (see named_blob.h) around what Pkcs11Gcm seals: nonce | ciphertext | tag.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,8 @@ namespace betrace::kms {
 
 struct ProviderEnvironment;
 
-// Settings: pkcs11.…, see read_pkcs11_settings(). The module is loaded at the first call.
+// Settings: pkcs11.…, see read_pkcs11_settings(). The module is loaded now and called at the first
+// call of the provider, on threads of its own: one that hangs keeps nobody past a deadline.
 // Errors: invalid_argument.
 Result<std::unique_ptr<Provider>> make_pkcs11_provider(const ProviderEnvironment& environment);
 

@@ -19,6 +19,7 @@ struct Meaning {
   ErrorCode kind;
 };
 // OASIS PKCS#11 v2.40, section 5.1. What is not here is an outage of the token.
+constexpr CK_RV aead_decrypt_failed = 0x35;  // CKR_AEAD_DECRYPT_FAILED of version 3.0
 constexpr std::array meanings{
     Meaning{CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT", ErrorCode::kms_access_denied},
     Meaning{CKR_PIN_INVALID, "CKR_PIN_INVALID", ErrorCode::kms_access_denied},
@@ -35,18 +36,26 @@ constexpr std::array meanings{
     Meaning{CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID", ErrorCode::kms_key_disabled},
     Meaning{CKR_MECHANISM_PARAM_INVALID, "CKR_MECHANISM_PARAM_INVALID",
             ErrorCode::kms_key_disabled},
+    Meaning{CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD", ErrorCode::kms_key_disabled},
     Meaning{CKR_ENCRYPTED_DATA_INVALID, "CKR_ENCRYPTED_DATA_INVALID",
             ErrorCode::invalid_ciphertext},
     Meaning{CKR_ENCRYPTED_DATA_LEN_RANGE, "CKR_ENCRYPTED_DATA_LEN_RANGE",
             ErrorCode::invalid_ciphertext},
+    Meaning{CKR_SIGNATURE_INVALID, "CKR_SIGNATURE_INVALID", ErrorCode::invalid_ciphertext},
+    Meaning{aead_decrypt_failed, "CKR_AEAD_DECRYPT_FAILED", ErrorCode::invalid_ciphertext},
     Meaning{CKR_DATA_LEN_RANGE, "CKR_DATA_LEN_RANGE", ErrorCode::invalid_argument},
-    Meaning{CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD", ErrorCode::invalid_argument},
+    Meaning{CKR_DATA_INVALID, "CKR_DATA_INVALID", ErrorCode::kms_unavailable},
+    Meaning{CKR_BUFFER_TOO_SMALL, "CKR_BUFFER_TOO_SMALL", ErrorCode::kms_unavailable},
+    Meaning{CKR_OPERATION_ACTIVE, "CKR_OPERATION_ACTIVE", ErrorCode::kms_unavailable},
+    Meaning{CKR_OPERATION_NOT_INITIALIZED, "CKR_OPERATION_NOT_INITIALIZED",
+            ErrorCode::kms_unavailable},
     Meaning{CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", ErrorCode::kms_unavailable},
     Meaning{CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED", ErrorCode::kms_unavailable},
     Meaning{CKR_HOST_MEMORY, "CKR_HOST_MEMORY", ErrorCode::kms_unavailable},
     Meaning{CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR", ErrorCode::kms_unavailable},
     Meaning{CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY", ErrorCode::kms_unavailable},
     Meaning{CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED", ErrorCode::kms_unavailable},
+    Meaning{CKR_SLOT_ID_INVALID, "CKR_SLOT_ID_INVALID", ErrorCode::kms_unavailable},
     Meaning{CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT", ErrorCode::kms_unavailable},
     Meaning{CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED", ErrorCode::kms_unavailable},
     Meaning{CKR_SESSION_COUNT, "CKR_SESSION_COUNT", ErrorCode::kms_unavailable},
@@ -83,32 +92,68 @@ Result<CK_FUNCTION_LIST*> load(const std::string& path) {
 
 }  // namespace
 
+// By what the file answered, not by its path: a module has several.
 Result<std::shared_ptr<Pkcs11Module>> Pkcs11Module::open(const std::string& path,
                                                          const std::string& init_args) {
   static std::mutex mutex;
-  static std::map<std::string, std::shared_ptr<Pkcs11Module>> loaded;
+  // To the end of the process: a call that hangs may outlive main().
+  static auto& loaded = *new std::map<CK_FUNCTION_LIST*, std::shared_ptr<Pkcs11Module>>;
   const std::lock_guard lock(mutex);
-  if (const auto found = loaded.find(path); found != loaded.end()) {
-    if (found->second->init_args_ == init_args) return found->second;
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("pkcs11.init-args='{}': the module {} was initialised with others, and "
-                            "a process can do so once",
-                            init_args, path));
-  }
   auto* const functions = TRY(load(path));
-  std::shared_ptr<Pkcs11Module> module(new Pkcs11Module(functions, init_args));
-  CK_C_INITIALIZE_ARGS args{};
-  args.flags = CKF_OS_LOCKING_OK;
-  // NSS's softokn takes its configuration here; the standard says NULL.
-  if (!init_args.empty()) args.pReserved = module->init_args_.data();
-  const auto code = functions->C_Initialize(&args);
-  if (code != CKR_OK && code != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-    auto error = pkcs11_error(code, fmt::format("initialise the PKCS#11 module {}", path));
-    error.code = ErrorCode::kms_unavailable;
-    return std::unexpected(std::move(error));
+  auto& module = loaded[functions];
+  if (!module) module.reset(new Pkcs11Module(functions, path, init_args));
+  if (module->init_args_ == init_args) return module;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("pkcs11.init-args='{}': the module {} is in use with others, and a "
+                          "process can initialise it once",
+                          init_args, path));
+}
+
+Status Pkcs11Module::initialize() {
+  // NSS's structure is longer by what the standard calls reserved, and softokn takes its
+  // configuration where the standard says NULL.
+  struct {
+    CK_C_INITIALIZE_ARGS standard{};
+    void* reserved = nullptr;
+  } args;
+  args.standard.flags = CKF_OS_LOCKING_OK;
+  if (!init_args_.empty()) args.standard.pReserved = init_args_.data();
+  auto code = functions_->C_Initialize(&args);
+  serial_ = code == CKR_CANT_LOCK;
+  if (serial_) {
+    args.standard.flags = 0;
+    code = functions_->C_Initialize(&args);
   }
-  loaded.emplace(path, module);
-  return module;
+  by_others_ = code == CKR_CRYPTOKI_ALREADY_INITIALIZED;
+  initialized_ = code == CKR_OK || by_others_;
+  if (initialized_) return {};
+  auto error = pkcs11_error(code, fmt::format("initialise the PKCS#11 module {}", path_));
+  error.code = ErrorCode::kms_unavailable;
+  return std::unexpected(std::move(error));
+}
+
+Result<std::shared_ptr<void>> Pkcs11Module::use() {
+  const std::lock_guard lock(mutex_);
+  if (!initialized_) TRY(initialize());
+  auto held = used_.lock();
+  if (held && serial_) {
+    return fail(ErrorCode::kms_unavailable,
+                fmt::format("the PKCS#11 module {} cannot lock (CKR_CANT_LOCK), and has a user "
+                            "already: it cannot have two",
+                            path_));
+  }
+  if (!held) {
+    held = std::make_shared<char>();
+    used_ = held;
+  }
+  return held;
+}
+
+bool Pkcs11Module::finalize() {
+  const std::lock_guard lock(mutex_);
+  if (!initialized_ || by_others_ || !used_.expired()) return false;
+  initialized_ = functions_->C_Finalize(nullptr) != CKR_OK;
+  return !initialized_;
 }
 
 std::string pkcs11_name(CK_RV code) {
@@ -125,6 +170,7 @@ Error pkcs11_error(CK_RV code, std::string_view purpose) {
 
 bool loses_session(CK_RV code) {
   switch (code) {
+    case CKR_SLOT_ID_INVALID:
     case CKR_SESSION_CLOSED:
     case CKR_SESSION_HANDLE_INVALID:
     case CKR_DEVICE_ERROR:
@@ -135,6 +181,9 @@ bool loses_session(CK_RV code) {
     case CKR_KEY_HANDLE_INVALID:
     case CKR_OBJECT_HANDLE_INVALID:
     case CKR_CRYPTOKI_NOT_INITIALIZED:
+    // What a session was left in: only closing it ends that.
+    case CKR_OPERATION_ACTIVE:
+    case CKR_BUFFER_TOO_SMALL:
       return true;
     default:
       return false;

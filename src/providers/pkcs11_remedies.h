@@ -20,7 +20,11 @@ class Pkcs11Remedies final : public Remedies {
   std::string configured_key() const override { return settings_.key; }
 
  private:
+  Advice of_key(const Error* error) const;
+  Advice of_denial(const Error* error) const;
   std::string tool(std::string_view what) const;
+  std::string logged_in(std::string_view what) const;
+  static std::string quoted(std::string_view text);
 
   const Pkcs11Settings& settings_;
 };

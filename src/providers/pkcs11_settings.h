@@ -1,23 +1,27 @@
-// What the pkcs11 provider is told: which module, token and key; checked once at start.
-// Thread-safe: plain values.
+// What the pkcs11 provider is told: which module, token and key; checked once at start, and the
+// module is loaded then. Thread-safe: nothing changes it.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "betrace/kms/result.h"
 #include "betrace/kms/secret_bytes.h"
 
 #include "providers/catalog.h"
+#include "providers/pkcs11_module.h"
 
 namespace betrace::kms {
 
 struct Pkcs11Settings {
-  std::string module;  // path
-  std::string init_args;
+  std::string path;  // of the module
+  std::shared_ptr<Pkcs11Module> module;
   std::string token, key;  // labels
+  std::string serial;      // of the token; empty: the label says which
   SecretBytes pin;
 
-  // RFC 7512: "pkcs11:token=betrace;object=betrace-master-key".
+  // RFC 7512: "pkcs11:token=betrace;object=betrace-master-key". Without the serial: a token that
+  // was restored on another device is the same.
   std::string uri() const;
 };
 

@@ -9,7 +9,7 @@ namespace betrace::kms {
 namespace {
 
 // A real SoftHSM; each fixture has keys of its own. What a token answers when it is in trouble:
-// Pkcs11Trouble.
+// Pkcs11Test and Pkcs11TokenTest.
 class Pkcs11Fixture final : public ProviderFixture {
  public:
   Pkcs11Fixture() : master_(fmt::format("master-{}", next_number())) {

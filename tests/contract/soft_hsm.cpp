@@ -40,6 +40,7 @@ SoftHsm::SoftHsm(std::string label) : label_(std::move(label)) {
   auto module = Pkcs11Module::open(module_path, "");
   if (!module) throw std::runtime_error(module.error().message);
   module_ = *std::move(module);
+  use_ = module_->use().value();
 }
 
 CK_SESSION_HANDLE SoftHsm::open() {
@@ -71,6 +72,7 @@ void SoftHsm::make_key(const std::string& label, CK_ULONG bytes) {
   CK_BBOOL yes = CK_TRUE;
   std::string name = label;
   std::array attributes{CK_ATTRIBUTE{CKA_TOKEN, &yes, sizeof yes},
+                        CK_ATTRIBUTE{CKA_PRIVATE, &yes, sizeof yes},
                         CK_ATTRIBUTE{CKA_ENCRYPT, &yes, sizeof yes},
                         CK_ATTRIBUTE{CKA_DECRYPT, &yes, sizeof yes},
                         CK_ATTRIBUTE{CKA_VALUE_LEN, &bytes, sizeof bytes},

@@ -26,6 +26,7 @@ class SoftHsm {
   CK_SESSION_HANDLE open();
   const std::string label_;
   std::shared_ptr<Pkcs11Module> module_;
+  std::shared_ptr<void> use_;
 };
 
 }  // namespace betrace::kms

@@ -1,48 +1,13 @@
-// The pkcs11 provider over a module whose answers are ordered; over real ones it is in the contract
-// suite and the end-to-end tests.
 #include "providers/pkcs11.h"
 
+#include <array>
 #include <latch>
-#include <map>
-#include <thread>
 
-#include <dlfcn.h>
-#include <gtest/gtest.h>
-#include <p11-kit/pkcs11.h>
-
-#include "unit/providers/provider_world.h"
+#include "base/encoding.h"
+#include "unit/providers/pkcs11_world.h"
 
 namespace betrace::kms {
 namespace {
-
-const CallContext call = CallContext::system("test");
-const EncryptionContext context{{"tenantId", "acme"}};
-
-struct Pkcs11Test : testing::Test {
-  ProviderWorld world;
-  void (*answer)(const char*, CK_RV, int) = nullptr;
-  int (*calls)(const char*) = nullptr;
-  void (*reset)(CK_ULONG, CK_ULONG) = nullptr;
-
-  Pkcs11Test() {
-    auto* const library = ::dlopen(BETRACE_FAKE_PKCS11, RTLD_NOW);
-    answer = reinterpret_cast<decltype(answer)>(::dlsym(library, "fake_pkcs11_answer"));
-    calls = reinterpret_cast<decltype(calls)>(::dlsym(library, "fake_pkcs11_calls"));
-    reset = reinterpret_cast<decltype(reset)>(::dlsym(library, "fake_pkcs11_reset"));
-    reset(0, 1);
-    world.settings = {{"pkcs11.module", BETRACE_FAKE_PKCS11},
-                      {"pkcs11.token-label", "fake"},
-                      {"pkcs11.key-label", "master"},
-                      {"pkcs11.pin", "right"}};
-  }
-  std::unique_ptr<Provider> provider() {
-    return make_provider("pkcs11", world.environment()).value();
-  }
-  std::string refusal() {
-    const auto made = make_provider("pkcs11", world.environment());
-    return made ? "accepted" : made.error().message;
-  }
-};
 
 TEST_F(Pkcs11Test, NamesTokenAndKeyAsRfc7512Does) {
   const auto made = provider()->generate_data_key(call, context);
@@ -52,12 +17,15 @@ TEST_F(Pkcs11Test, NamesTokenAndKeyAsRfc7512Does) {
 }
 
 TEST_F(Pkcs11Test, KeysAndNoncesAreRandomBytesOfTheToken) {
-  ASSERT_TRUE(provider()->generate_data_key(call, context));
-  EXPECT_EQ(calls("C_GenerateRandom"), 2);
+  const auto its = provider();
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  const int before = hsm.calls("C_GenerateRandom");
+  ASSERT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 2);
 }
 
 TEST_F(Pkcs11Test, ATokenWithoutAGeneratorLeavesThemToTheOperatingSystem) {
-  answer("C_GenerateRandom", CKR_RANDOM_NO_RNG, 100);
+  hsm.answer("C_GenerateRandom", CKR_RANDOM_NO_RNG, 100);
   const auto its = provider();
   EXPECT_NE(its->encrypt(call, Bytes(32), context)->blob,
             its->encrypt(call, Bytes(32), context)->blob);
@@ -75,8 +43,8 @@ TEST_F(Pkcs11Test, EachAnswerHasItsCodeAndItsName) {
            {CKR_DEVICE_MEMORY, kms_unavailable, "CKR_DEVICE_MEMORY"},
            {CKR_HOST_MEMORY, kms_unavailable, "CKR_HOST_MEMORY"},
            {0x80000042UL, kms_unavailable, "CKR 0x80000042"}}) {
-    reset(0, 1);
-    answer("C_EncryptInit", code, 1);
+    hsm.reset();
+    hsm.answer("C_EncryptInit", code, 1);
     const auto wrapped = provider()->encrypt(call, Bytes(32), context);
     ASSERT_FALSE(wrapped) << name;
     EXPECT_EQ(to_string(wrapped.error().code), to_string(expected)) << name;
@@ -85,66 +53,209 @@ TEST_F(Pkcs11Test, EachAnswerHasItsCodeAndItsName) {
 }
 
 TEST_F(Pkcs11Test, WhatTheTokenHasLostIsHadAnewOnce) {
-  for (const CK_RV code : {CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_DEVICE_REMOVED,
-                           CKR_DEVICE_ERROR, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
-                           CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID}) {
-    reset(0, 1);
+  for (const CK_RV code :
+       {CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, CKR_DEVICE_REMOVED, CKR_DEVICE_ERROR,
+        CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN, CKR_KEY_HANDLE_INVALID,
+        CKR_OBJECT_HANDLE_INVALID, CKR_OPERATION_ACTIVE}) {
+    hsm.reset();
     const auto its = provider();
     const auto wrapped = its->encrypt(call, Bytes(32), context);
     ASSERT_TRUE(wrapped);
-    answer("C_DecryptInit", code, 1);
+    hsm.answer("C_DecryptInit", code, 1);
     EXPECT_TRUE(its->decrypt(call, *wrapped, context)) << code;
-    EXPECT_EQ(calls("C_Login"), 2);
-    answer("C_DecryptInit", code, 2);
+    EXPECT_EQ(hsm.calls("C_Login"), 2);
+    hsm.answer("C_DecryptInit", code, 2);
     EXPECT_EQ(its->decrypt(call, *wrapped, context).error().code, ErrorCode::kms_unavailable);
     EXPECT_TRUE(its->decrypt(call, *wrapped, context)) << code;
   }
 }
 
-TEST_F(Pkcs11Test, APinThatWasRefusedIsNeverTriedAgain) {
-  world.settings["pkcs11.pin"] = "wrong-canary";
+TEST_F(Pkcs11Test, AConnectionThatIsGoneInAModulesOwnWordsIsMadeAnewAtTheNextCall) {
   const auto its = provider();
-  for (int i = 0; i < 10; ++i) {
-    const auto described = its->describe_key(call);
-    ASSERT_FALSE(described);
-    EXPECT_EQ(described.error().code, ErrorCode::kms_access_denied);
-    EXPECT_NE(described.error().message.find("CKR_PIN_INCORRECT; pkcs11.pin is not tried again"),
-              std::string::npos);
-    EXPECT_EQ(described.error().message.find("canary"), std::string::npos);
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  for (const CK_RV code : std::initializer_list<CK_RV>{CKR_GENERAL_ERROR, 0x80000042UL}) {
+    const int log_ins = hsm.calls("C_Login");
+    hsm.answer("C_EncryptInit", code, 1);
+    EXPECT_FALSE(its->encrypt(call, Bytes(32), context));
+    EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+    EXPECT_EQ(hsm.calls("C_Login"), log_ins + 1);
   }
-  EXPECT_EQ(calls("C_Login"), 1);
 }
 
-TEST_F(Pkcs11Test, AGeneralErrorOfDecryptIsAWrongTagOnlyWhileTheTokenWorks) {
+TEST_F(Pkcs11Test, WhatDecryptRefusesIsTheCiphertextsFaultOnlyWhileTheTokenOpensItsOwn) {
+  using enum ErrorCode;
   const auto its = provider();
   const auto wrapped = *its->encrypt(call, Bytes(32), context);
-  EXPECT_EQ(its->decrypt(call, wrapped, {}).error().code, ErrorCode::invalid_ciphertext);
-  answer("C_Decrypt", CKR_GENERAL_ERROR, 1);
-  answer("C_EncryptInit", CKR_GENERAL_ERROR, 1);
-  EXPECT_EQ(its->decrypt(call, wrapped, context).error().code, ErrorCode::kms_unavailable);
-  answer("C_DecryptInit", CKR_GENERAL_ERROR, 1);
-  EXPECT_EQ(its->decrypt(call, wrapped, context).error().code, ErrorCode::kms_unavailable);
+  const auto refused = its->decrypt(call, wrapped, {});
+  EXPECT_EQ(refused.error().code, invalid_ciphertext);
+  EXPECT_TRUE(refused.error().message.starts_with(context_mismatch_message));
+
+  // An outage.
+  for (const CK_RV code : std::initializer_list<CK_RV>{CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED}) {
+    hsm.answer("C_Decrypt", code, 100);
+    EXPECT_EQ(its->decrypt(call, wrapped, context).error().code, kms_unavailable);
+    hsm.answer("C_DecryptInit", code, 1);
+    EXPECT_EQ(its->decrypt(call, wrapped, context).error().code, kms_unavailable);
+    hsm.answer("C_Decrypt", code, 0);
+  }
+  // A moment's.
+  hsm.answer("C_Decrypt", CKR_GENERAL_ERROR, 1);
   EXPECT_TRUE(its->decrypt(call, wrapped, context));
+  // One that goes on until the token is gone.
+  hsm.answer("C_Decrypt", CKR_DEVICE_ERROR, 1);
+  hsm.token.copies = 0;
+  EXPECT_EQ(its->decrypt(call, wrapped, context).error().code, kms_unavailable);
 }
 
-TEST_F(Pkcs11Test, AKeyThatIsMissingOrThereTwiceIsSaid) {
-  reset(0, 0);
-  EXPECT_EQ(provider()->describe_key(call).error().message,
-            "the token 'fake' has no AES key labelled 'master' (pkcs11.key-label)");
-  reset(0, 2);
-  const auto twice = provider()->describe_key(call);
-  EXPECT_EQ(twice.error().code, ErrorCode::kms_key_disabled);
-  EXPECT_NE(twice.error().message.find("more than one AES key"), std::string::npos);
+TEST_F(Pkcs11Test, AlteredRowsCostNoNonces) {
+  const auto its = provider();
+  const auto wrapped = *its->encrypt(call, Bytes(32), context);
+  const int sealed = hsm.calls("C_Encrypt");
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(its->decrypt(call, wrapped, {}));
+  EXPECT_EQ(hsm.calls("C_Encrypt"), sealed);
 }
 
-TEST_F(Pkcs11Test, ATokenThatIsNotThereIsSaidWithThoseThatAre) {
-  world.settings["pkcs11.token-label"] = "other";
-  EXPECT_EQ(provider()->describe_key(call).error().message,
-            "no token is labelled 'other' (pkcs11.token-label); there are: 'fake'");
+// Which of the forms a module takes is not known before it is tried.
+TEST_F(Pkcs11Test, BothFormsOfTheGcmParametersAreSpoken) {
+  struct ShortForm {
+    void* iv;
+    CK_ULONG iv_bytes;
+    void* aad;
+    CK_ULONG aad_bytes, tag_bits;
+  };
+  for (const auto size : {sizeof(CK_GCM_PARAMS), sizeof(ShortForm)}) {
+    hsm.reset();
+    hsm.token.params_bytes = size;
+    const auto wrapped = provider()->encrypt(call, Bytes(32), context);
+    ASSERT_TRUE(wrapped) << wrapped.error().message;
+    // A daemon that has only opened yet.
+    const auto its = provider();
+    EXPECT_TRUE(its->decrypt(call, *wrapped, context));
+    EXPECT_EQ(its->decrypt(call, *wrapped, {}).error().code, ErrorCode::invalid_ciphertext);
+    const int inits = hsm.calls("C_EncryptInit");
+    EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+    EXPECT_EQ(hsm.calls("C_EncryptInit"), inits + 1) << "the form is kept";
+  }
+  hsm.reset();
+  hsm.token.params_bytes = 1;
+  const auto refused = provider()->encrypt(call, Bytes(32), context);
+  EXPECT_EQ(refused.error().code, ErrorCode::kms_key_disabled);
+  EXPECT_EQ(refused.error().type, "CKR_MECHANISM_PARAM_INVALID");
+}
+
+TEST_F(Pkcs11Test, ATokenThatMakesTheNonceItselfIsAskedForIt) {
+  for (const bool appends : {false, true}) {
+    hsm.reset();
+    (appends ? hsm.token.appends_nonces : hsm.token.makes_nonces) = true;
+    const auto its = provider();
+    const auto one = its->encrypt(call, Bytes(32), context);
+    ASSERT_TRUE(one) << one.error().message;
+    EXPECT_EQ(one->blob.size(), 9U + 12 + 32 + 16 + (appends ? 16 : 0));
+    const auto two = its->encrypt(call, Bytes(32), context);
+    EXPECT_NE(one->blob, two->blob);
+    const auto other = provider();
+    for (const auto& each : {*one, *two}) {
+      EXPECT_TRUE(other->decrypt(call, each, context));
+      EXPECT_EQ(other->decrypt(call, each, {}).error().code, ErrorCode::invalid_ciphertext);
+      Wrapping cut = each;
+      cut.blob.resize(9 + 12 + 16 + 16);
+      EXPECT_EQ(other->decrypt(call, cut, context).error().code, ErrorCode::invalid_ciphertext);
+    }
+  }
+}
+
+TEST_F(Pkcs11Test, NothingIsWrappedUnderANonceOfZeros) {
+  hsm.token.makes_nonces = true;
+  hsm.token.keeps_nonces = false;
+  EXPECT_EQ(provider()->encrypt(call, Bytes(32), context).error().code,
+            ErrorCode::kms_key_disabled);
+}
+
+TEST_F(Pkcs11Test, ATokenThatBindsNoContextWrapsNothing) {
+  hsm.token.binds_contexts = false;
+  const auto refused = provider()->generate_data_key(call, context);
+  EXPECT_EQ(refused.error().code, ErrorCode::kms_key_disabled);
+  EXPECT_EQ(refused.error().message,
+            "Failed to generate data key: the token 'fake' binds no context to what it wraps");
+}
+
+TEST_F(Pkcs11Test, AKeyThatMayNotDecryptWrapsNothing) {
+  hsm.answer("C_DecryptInit", CKR_KEY_FUNCTION_NOT_PERMITTED, 1);
+  EXPECT_EQ(provider()->encrypt(call, Bytes(32), context).error().code,
+            ErrorCode::kms_access_denied);
+}
+
+TEST_F(Pkcs11Test, SettingsNameWhatIsMissingOrWrong) {
+  EXPECT_EQ(refusal(), "accepted");
+  for (const auto* key : {"pkcs11.module", "pkcs11.token-label", "pkcs11.pin"}) {
+    const auto kept = world.settings.extract(std::string(key));
+    EXPECT_TRUE(refusal().starts_with(std::string(key) + " is not set")) << refusal();
+    world.settings[kept.key()] = kept.mapped();
+  }
+  world.settings["pkcs11.init-args"] = "others";
+  EXPECT_TRUE(refusal().starts_with("pkcs11.init-args='others': the module "));
+  world.settings["pkcs11.module"] = "libsofthsm2.so";
+  EXPECT_TRUE(refusal().starts_with("pkcs11.module='libsofthsm2.so': accepted is a path"));
+}
+
+TEST_F(Pkcs11Test, AFileThatIsNoModuleIsSaidAtTheStart) {
+  world.settings["pkcs11.module"] = "/usr/lib/x86_64-linux-gnu/libz.so.1";
+  EXPECT_NE(refusal().find("it has no C_GetFunctionList"), std::string::npos) << refusal();
+  world.settings["pkcs11.module"] = "/nonexistent/module.so";
+  EXPECT_TRUE(refusal().starts_with("pkcs11.module='/nonexistent/module.so': "));
+  EXPECT_NE(refusal().find("No such file"), std::string::npos) << refusal();
+}
+
+// --- a module that hangs
+
+TEST_F(Pkcs11Test, AModuleThatHangsKeepsNobodyPastItsDeadline) {
+  for (const auto* function : {"C_Initialize", "C_GetSlotList", "C_Login", "C_EncryptInit"}) {
+    SCOPED_TRACE(function);
+    const auto its = provider();
+    // The module is initialised anew.
+    hsm.answer("C_GetSlotList", CKR_DEVICE_ERROR, 1);
+    hsm.hang(function, true);
+    // Whoever hangs, and whoever waits for what that one holds.
+    for (int i = 0; i < 2; ++i) {
+      const auto late = its->encrypt(in(std::chrono::milliseconds(50)), Bytes(32), context);
+      ASSERT_FALSE(late);
+      EXPECT_EQ(late.error().code, ErrorCode::kms_timeout) << late.error().message;
+    }
+    hsm.hang(function, false);
+    EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+  }
+}
+
+TEST_F(Pkcs11Test, CallsThatHangTakeNoMoreThanSixteenThreads) {
+  const auto its = provider();
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  const int before = hsm.calls("C_EncryptInit");
+  hsm.hang("C_EncryptInit", true);
+  std::string last;
+  for (int i = 0; i < 20; ++i) {
+    last = its->encrypt(in(std::chrono::milliseconds(5)), Bytes(32), context).error().message;
+  }
+  EXPECT_EQ(last,
+            "the provider 'pkcs11' did not answer in time; 16 of 16 calls to it have not ended");
+  EXPECT_EQ(hsm.calls("C_EncryptInit"), before + 16);
+  hsm.hang("C_EncryptInit", false);
+  EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+}
+
+TEST_F(Pkcs11Test, AProviderWhoseCallHangsCanBeLeft) {
+  auto its = provider();
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  hsm.hang("C_EncryptInit", true);
+  EXPECT_FALSE(its->encrypt(in(std::chrono::milliseconds(5)), Bytes(32), context));
+  its.reset();
+  EXPECT_EQ(hsm.calls("C_CloseSession"), 0);
+  // What it left behind goes when the call ends.
+  hsm.hang("C_EncryptInit", false);
+  until_called("C_CloseSession", 1);
 }
 
 TEST_F(Pkcs11Test, ATokenOfTwoSessionsServesSixtyFourCallers) {
-  reset(2, 1);
+  hsm.token.sessions_max = 2;
   const auto its = provider();
   std::latch ready(64);
   std::atomic<int> good = 0;
@@ -159,29 +270,8 @@ TEST_F(Pkcs11Test, ATokenOfTwoSessionsServesSixtyFourCallers) {
     }
   }
   EXPECT_EQ(good, 64);
-  EXPECT_LE(calls("C_OpenSession"), 2);
-  EXPECT_EQ(calls("C_Login"), 1);
-}
-
-TEST_F(Pkcs11Test, SettingsNameWhatIsMissingOrWrong) {
-  EXPECT_EQ(refusal(), "accepted");
-  for (const auto* key : {"pkcs11.module", "pkcs11.token-label", "pkcs11.pin"}) {
-    const auto kept = world.settings.extract(std::string(key));
-    EXPECT_TRUE(refusal().starts_with(std::string(key) + " is not set")) << refusal();
-    world.settings[kept.key()] = kept.mapped();
-  }
-  world.settings["pkcs11.module"] = "libsofthsm2.so";
-  EXPECT_TRUE(refusal().starts_with("pkcs11.module='libsofthsm2.so': accepted is a path"));
-}
-
-TEST_F(Pkcs11Test, AFileThatIsNoModuleIsSaidAtTheFirstCall) {
-  world.settings["pkcs11.module"] = "/usr/lib/x86_64-linux-gnu/libz.so.1";
-  EXPECT_NE(provider()->describe_key(call).error().message.find("it has no C_GetFunctionList"),
-            std::string::npos);
-  world.settings["pkcs11.module"] = "/nonexistent/module.so";
-  const auto described = provider()->describe_key(call);
-  EXPECT_EQ(described.error().code, ErrorCode::invalid_argument);
-  EXPECT_NE(described.error().message.find("No such file"), std::string::npos);
+  EXPECT_LE(hsm.calls("C_OpenSession"), 2);
+  EXPECT_EQ(hsm.calls("C_Login"), 1);
 }
 
 }  // namespace
