@@ -1,5 +1,5 @@
 # Every command of the project; each is one script in tools/, which says what it does.
-.PHONY: build run package test check check-terraform bench bench-peers torture clean
+.PHONY: build run package test check check-terraform bench bench-peers torture fuzz clean
 
 build:
 	@tools/build
@@ -27,6 +27,9 @@ bench-peers:
 
 torture:
 	@tools/torture
+
+fuzz:
+	@tools/fuzz
 
 clean:
 	rm -rf build
