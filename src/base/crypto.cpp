@@ -141,6 +141,16 @@ std::array<std::uint8_t, 32> sha256(ByteView data) {
   return digest;
 }
 
+std::array<std::uint8_t, 32> hmac_sha256(ByteView key, ByteView data) {
+  std::array<std::uint8_t, 32> tag{};
+  crypto_auth_hmacsha256_state state;
+  crypto_auth_hmacsha256_init(&state, key.data(), key.size());
+  crypto_auth_hmacsha256_update(&state, data.data(), data.size());
+  crypto_auth_hmacsha256_final(&state, tag.data());
+  sodium_memzero(&state, sizeof state);
+  return tag;
+}
+
 std::array<std::uint8_t, 20> sha1(ByteView data) {
   std::array<std::uint8_t, 20> digest;
   ThreadCipher::check(

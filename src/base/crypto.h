@@ -34,6 +34,8 @@ ByteView ed25519_public_half(const SecretBytes& key);
 Bytes ed25519_spki(ByteView public_key);
 
 std::array<std::uint8_t, 32> sha256(ByteView data);
+// RFC 2104.
+std::array<std::uint8_t, 32> hmac_sha256(ByteView key, ByteView data);
 // For names that others have made with it, never for what must not collide.
 std::array<std::uint8_t, 20> sha1(ByteView data);
 

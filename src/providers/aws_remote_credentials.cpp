@@ -149,27 +149,46 @@ Result<HttpAnswer> InstanceCredentials::ask(const CallContext& call, std::string
 }
 
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
-Result<std::optional<AwsCredentials>> InstanceCredentials::load(const CallContext& call) {
-  constexpr std::string_view roles = "/latest/meta-data/iam/security-credentials/";
-  const auto none = [&](std::string fault) -> Result<std::optional<AwsCredentials>> {
-    last_fault_ = std::move(fault);
-    return std::nullopt;
-  };
+std::optional<Headers> InstanceCredentials::log_in(const CallContext& call) {
   if (variable(environment_, "AWS_EC2_METADATA_DISABLED") == "true") {
-    return none("AWS_EC2_METADATA_DISABLED");
+    last_fault_ = "AWS_EC2_METADATA_DISABLED";
+    return std::nullopt;
   }
   const auto token =
       ask(call, "PUT", "/latest/api/token", {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}});
-  if (!token) {
-    return none("no answer; in a container the instance's hop limit must be 2 or more");
+  if (!token || token->status != 200) {
+    last_fault_ = token ? fmt::format("HTTP {}", token->status)
+                        : "no answer; in a container the instance's hop limit must be 2 or more";
+    return std::nullopt;
   }
-  if (token->status != 200) return none(fmt::format("HTTP {}", token->status));
-  const Headers with_token{{"X-aws-ec2-metadata-token", std::string(token->body)}};
-  const auto role = TRY(ask(call, "GET", roles, with_token));
-  if (role.status == 404) return none("the instance has no role");
+  return Headers{{"X-aws-ec2-metadata-token", std::string(token->body)}};
+}
+
+Result<std::string> InstanceCredentials::region(const CallContext& call) {
+  constexpr std::string_view path = "/latest/meta-data/placement/region";
+  const auto with_token = log_in(call);
+  const auto answer = with_token ? ask(call, "GET", path, *with_token)
+                                 : fail(ErrorCode::kms_access_denied, last_fault_);
+  if (answer && answer->status == 200 && !answer->body.empty()) return std::string(answer->body);
+  return fail(
+      ErrorCode::kms_access_denied,
+      fmt::format("no AWS region found: neither AWS_REGION, AWS_DEFAULT_REGION nor the "
+                  "instance's metadata ({}) name one",
+                  answer ? fmt::format("HTTP {}", answer->status) : answer.error().message));
+}
+
+Result<std::optional<AwsCredentials>> InstanceCredentials::load(const CallContext& call) {
+  constexpr std::string_view roles = "/latest/meta-data/iam/security-credentials/";
+  const auto with_token = log_in(call);
+  if (!with_token) return std::nullopt;
+  const auto role = TRY(ask(call, "GET", roles, *with_token));
+  if (role.status == 404) {
+    last_fault_ = "the instance has no role";
+    return std::nullopt;
+  }
   const auto name = std::string(role.body.substr(0, role.body.find_first_of("\r\n")));
   if (role.status != 200 || name.empty()) return strange(endpoint_ + std::string(roles));
-  const auto answer = TRY(ask(call, "GET", fmt::format("{}{}", roles, name), with_token));
+  const auto answer = TRY(ask(call, "GET", fmt::format("{}{}", roles, name), *with_token));
   const auto json = JsonAnswer::parse(answer.body);
   auto found = answer.status == 200 && json ? aws_credentials_in(*json, "Token") : std::nullopt;
   if (!found) return strange(fmt::format("{}{}{}", endpoint_, roles, name));

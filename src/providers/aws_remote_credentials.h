@@ -51,10 +51,14 @@ class InstanceCredentials final : public CredentialSource {
   explicit InstanceCredentials(const ProviderEnvironment& environment);
   std::string description() const override;
   Result<std::optional<AwsCredentials>> load(const CallContext& call) override;
+  // Where the instance is. Errors: kms_access_denied when nobody says.
+  Result<std::string> region(const CallContext& call);
 
  private:
   Result<HttpAnswer> ask(const CallContext& call, std::string_view method, std::string_view path,
                          Headers headers);
+  // The headers of what is asked after it; nothing, and last_fault_, when there is no instance.
+  std::optional<Headers> log_in(const CallContext& call);
 
   const EnvironmentVariables environment_;
   HttpClient& http_;

@@ -54,7 +54,7 @@ class GcpProvider final : public Provider {
         key_(settings_.key_name()),
         http_(environment.http),
         clock_(environment.clock),
-        tokens_(gcp_tokens(settings_, environment.http, environment.clock), environment.clock),
+        tokens_(gcp_tokens(settings_, environment), environment.clock),
         remedies_(settings_) {}
 
   std::string_view name() const override { return "gcp"; }

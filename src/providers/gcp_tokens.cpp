@@ -9,6 +9,7 @@
 #include "providers/addresses.h"
 #include "providers/exchange.h"
 #include "providers/file_secret.h"
+#include "providers/gcp_aws_subject.h"
 #include "providers/json_answer.h"
 #include "telemetry/log.h"
 
@@ -33,10 +34,11 @@ void add(std::string_view name, std::string_view value, WipedString& form) {
 
 class Tokens {
  public:
-  Tokens(const GcpSettings& settings, HttpClient& http, const Clock& clock)
+  Tokens(const GcpSettings& settings, const ProviderEnvironment& environment)
       : settings_(settings),
-        http_(http),
-        clock_(clock),
+        http_(environment.http),
+        clock_(environment.clock),
+        aws_(environment),
         file_("Google credentials", settings.credentials_file) {}
 
   Result<Token> load(const CallContext& call) {
@@ -126,7 +128,13 @@ class Tokens {
     add("scope", scope, form);
     add("requested_token_type", "urn:ietf:params:oauth:token-type:access_token", form);
     add("subject_token_type", TRY(field(file, at + "/subject_token_type")), form);
-    add("subject_token", TRY(subject_token(call, file, at + "/credential_source")), form);
+    const auto source = at + "/credential_source";
+    const bool in_aws = file.text(source + "/environment_id").value_or("").starts_with("aws");
+    add("subject_token",
+        in_aws ? TRY(aws_.token(call, TRY(field(file, source + "/regional_cred_verification_url")),
+                                TRY(field(file, at + "/audience"))))
+               : TRY(subject_token(call, file, source)),
+        form);
     const auto token = TRY(token_of(TRY(post_form(call, url, std::move(form))), url));
     const auto pointer = at + "/service_account_impersonation_url";
     if (!file.text(pointer)) return token;
@@ -149,7 +157,9 @@ class Tokens {
       }
       content = TRY(ask(call, std::move(request), "read the subject token")).body;
     } else {
-      return unusable("credential_source has neither file nor url; other sources are not accepted");
+      return unusable(
+          "credential_source has neither file, url nor environment_id (aws1); other sources, "
+          "executable and certificate, are not accepted");
     }
     if (file.text(at + "/format/type").value_or("text") != "json") return content;
     const auto json = JsonAnswer::parse(content);
@@ -238,15 +248,16 @@ class Tokens {
   const GcpSettings& settings_;
   HttpClient& http_;
   const Clock& clock_;
+  GcpAwsSubject aws_;
   FileSecret file_;
   bool met_metadata_ = false;  // there is one, so that its silence is an outage
 };
 
 }  // namespace
 
-CredentialCache<Token>::Origin gcp_tokens(const GcpSettings& settings, HttpClient& http,
-                                          const Clock& clock) {
-  const auto tokens = std::make_shared<Tokens>(settings, http, clock);
+CredentialCache<Token>::Origin gcp_tokens(const GcpSettings& settings,
+                                          const ProviderEnvironment& environment) {
+  const auto tokens = std::make_shared<Tokens>(settings, environment);
   return {.what = "the Google access token",
           .load = [tokens](const CallContext& call,
                            const CredentialCache<Token>::Pointer&) { return tokens->load(call); },

@@ -3,9 +3,7 @@
 // service account, the metadata server. Used by one thread at a time, as CredentialCache does.
 #pragma once
 
-#include "betrace/kms/clock.h"
-
-#include "base/http.h"
+#include "providers/catalog.h"
 #include "providers/credential_cache.h"
 #include "providers/gcp_settings.h"
 
@@ -13,7 +11,7 @@ namespace betrace::kms {
 
 // All of them must outlive what it answers. Its errors: kms_access_denied, kms_unavailable,
 // kms_timeout; they name the file or the server, never what is secret.
-CredentialCache<Token>::Origin gcp_tokens(const GcpSettings& settings, HttpClient& http,
-                                          const Clock& clock);
+CredentialCache<Token>::Origin gcp_tokens(const GcpSettings& settings,
+                                          const ProviderEnvironment& environment);
 
 }  // namespace betrace::kms

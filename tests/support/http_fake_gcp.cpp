@@ -158,7 +158,8 @@ HttpAnswer FakeGcp::token_for_form(const Seen& seen) {
   const bool exchange =
       grant == "urn:ietf:params:oauth:grant-type:token-exchange" &&
       form["requested_token_type"] == "urn:ietf:params:oauth:token-type:access_token" &&
-      form["subject_token_type"] == "urn:ietf:params:oauth:token-type:jwt" &&
+      (form["subject_token_type"] == "urn:ietf:params:oauth:token-type:jwt" ||
+       form["subject_token_type"] == "urn:ietf:params:aws:token-type:aws4_request") &&
       form["audience"] == "//iam.googleapis.com/pool";
   if (!exchange || !subject_tokens_.contains(form["subject_token"]))
     return refused("no such token");

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/encoding.h"
 #include "support/temporary_directory.h"
 #include "unit/providers/gcp_world.h"
 
@@ -105,6 +106,61 @@ TEST_F(GcpTokensTest, AWorkloadOfAnotherCloudExchangesItsToken) {
     EXPECT_EQ(outcome(*provider()), "ok");
     EXPECT_TRUE(used().starts_with("Bearer workload-token-")) << used();
   }
+}
+
+// The signature is botocore 1.43's, of the same request at the same second.
+TEST_F(GcpTokensTest, AWorkloadInAwsProvesItselfByASignedRequestThatItDoesNotSend) {
+  const std::string signature =
+      "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20251123/eu-central-1/sts/aws4_request, "
+      "SignedHeaders=host;x-amz-date;x-amz-security-token;x-goog-cloud-target-resource, "
+      "Signature=a97cb2684e679871b6921d6a14cda98eaa78e36fde3a207c89233ce22a843285";
+  const auto subject = percent_encode(
+      R"({"headers":[{"key":"host","value":"sts.eu-central-1.amazonaws.com"},)"
+      R"({"key":"x-amz-date","value":"20251123T000000Z"},)"
+      R"({"key":"x-amz-security-token","value":"session"},)"
+      R"({"key":"x-goog-cloud-target-resource","value":"//iam.googleapis.com/pool"},)"
+      R"({"key":"authorization","value":")" +
+      signature +
+      R"("}],"method":"POST","url":"https://sts.eu-central-1.amazonaws.com)"
+      R"(?Action=GetCallerIdentity&Version=2011-06-15"})");
+  google.accept_subject_token(subject);
+  const auto account = [&](const std::string& url) {
+    return file("aws.json",
+                fmt::format(R"({{"type":"external_account","audience":"//iam.googleapis.com/pool",)"
+                            R"("subject_token_type":"urn:ietf:params:aws:token-type:aws4_request",)"
+                            R"("token_url":"https://sts.googleapis.com/v1/token",)"
+                            R"("credential_source":{{"environment_id":"aws1",)"
+                            R"("regional_cred_verification_url":"{}"}}}})",
+                            url));
+  };
+  settings["gcp.kms.credentials-file"] =
+      account("https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15");
+  variables = {{"AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"},
+               {"AWS_SECRET_ACCESS_KEY", "secret"},
+               {"AWS_SESSION_TOKEN", "session"},
+               {"AWS_REGION", "eu-central-1"}};
+  EXPECT_EQ(outcome(*provider()), "ok");
+  EXPECT_TRUE(used().starts_with("Bearer workload-token-")) << used();
+
+  settings["gcp.kms.credentials-file"] = account("https://elsewhere.example?Action=X");
+  EXPECT_NE(outcome(*provider()).find("accepted is https://sts.{region}.amazonaws.com"),
+            std::string::npos);
+}
+
+TEST_F(GcpTokensTest, AWorkloadInAwsWithoutRegionOrCredentialsIsToldWhereTheyWereLookedFor) {
+  settings["gcp.kms.credentials-file"] =
+      file("aws.json",
+           R"({"type":"external_account","audience":"//iam.googleapis.com/pool",)"
+           R"("subject_token_type":"urn:ietf:params:aws:token-type:aws4_request",)"
+           R"("token_url":"https://sts.googleapis.com/v1/token","credential_source":{)"
+           R"("environment_id":"aws1","regional_cred_verification_url":)"
+           R"("https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"}})");
+  variables = {{"AWS_EC2_METADATA_DISABLED", "true"}};
+  EXPECT_NE(outcome(*provider()).find("no AWS region found: neither AWS_REGION"),
+            std::string::npos);
+  variables["AWS_REGION"] = "us-east-1";
+  EXPECT_NE(outcome(*provider()).find("no AWS credentials found for Google's external account"),
+            std::string::npos);
 }
 
 TEST_F(GcpTokensTest, AServiceAccountIsImpersonatedByAWorkloadAndByAUser) {
