@@ -52,6 +52,7 @@ void rewrap(ExchangePtr exchange);
 void data_key(ExchangePtr exchange);
 
 void sign_spans(ExchangePtr exchange);
+void verify_span(ExchangePtr exchange);
 void verify_spans(ExchangePtr exchange);
 
 }  // namespace betrace::kms::handlers

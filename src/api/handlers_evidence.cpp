@@ -56,16 +56,30 @@ void write_verdict(const SpanVerdict& verdict, JsonWriter& out) {
   out.end_object();
 }
 
-void answer_verified(ExchangePtr exchange, Evidence::Items<Result<SpanVerdict>> spans) {
+using Verdicts = Evidence::Items<Result<SpanVerdict>>;
+
+void answer_verdict(ExchangePtr exchange, Verdicts spans) {
+  if (spans.batch) {
+    return refuse(std::move(exchange), {.code = ErrorCode::invalid_argument,
+                                        .message = "this route takes one 'span'; 'spans' go to "
+                                                   "/api/compliance/verify/batch"});
+  }
+  if (!spans.items.front()) {
+    return refuse(std::move(exchange), std::move(spans.items.front()).error());
+  }
+  JsonWriter body;
+  write_verdict(*spans.items.front(), body);
+  answer(std::move(exchange), std::move(body));
+}
+
+void answer_verdicts(ExchangePtr exchange, Verdicts spans) {
+  if (!spans.batch) {
+    return refuse(std::move(exchange), {.code = ErrorCode::invalid_argument,
+                                        .message = "this route takes 'spans', a list; one 'span' "
+                                                   "goes to /api/compliance/verify/span"});
+  }
   constexpr std::size_t expected_bytes = 256;
   JsonWriter body(64 + spans.items.size() * expected_bytes);
-  if (!spans.batch) {
-    if (!spans.items.front()) {
-      return refuse(std::move(exchange), std::move(spans.items.front()).error());
-    }
-    write_verdict(*spans.items.front(), body);
-    return answer(std::move(exchange), std::move(body));
-  }
   std::int64_t valid = 0;
   body.begin_object().key("results").begin_array();
   for (const auto& each : spans.items) {
@@ -111,8 +125,12 @@ void sign_spans(ExchangePtr exchange) {
   with_evidence<WipedString, &Evidence::sign_spans, answer_signed>(std::move(exchange));
 }
 
+void verify_span(ExchangePtr exchange) {
+  with_evidence<SpanVerdict, &Evidence::verify_spans, answer_verdict>(std::move(exchange));
+}
+
 void verify_spans(ExchangePtr exchange) {
-  with_evidence<SpanVerdict, &Evidence::verify_spans, answer_verified>(std::move(exchange));
+  with_evidence<SpanVerdict, &Evidence::verify_spans, answer_verdicts>(std::move(exchange));
 }
 
 }  // namespace handlers

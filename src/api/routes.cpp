@@ -106,7 +106,7 @@ constexpr Route table[] = {
   {"POST", "/api/compliance/spans/sign",   "sign-spans",
     bearer, large, 30s, false, handlers::sign_spans},
   {"POST", "/api/compliance/verify/span",  "verify-spans",
-    bearer, small, 30s, false, handlers::verify_spans},
+    bearer, small, 30s, false, handlers::verify_span},
   {"POST", "/api/compliance/verify/batch", "verify-spans",
     bearer, large, 30s, false, handlers::verify_spans},
 };

@@ -66,6 +66,25 @@ Result<HttpServerOptions> server_options(const Config& config) {
   return options;
 }
 
+// Of tenants whose first span came, with its line in the audit log.
+std::function<void(const CallContext&, const TenantId&, Done<TenantDescription>)> creation_of(
+    KeyService& keys, AuditSink& audit) {
+  return [&](const CallContext& call, const TenantId& tenant, Done<TenantDescription> done) {
+    keys.create_tenant(
+        call, tenant,
+        [&audit, call, tenant, done = std::move(done)](Result<TenantDescription> made) mutable {
+          if (made && !made->created) return done(std::move(made));
+          const auto recorded = audit.record({.at = system_clock().now(),
+                                              .principal = call.principal.name,
+                                              .verb = "create-tenant",
+                                              .tenant = tenant.str(),
+                                              .outcome = made ? "ok" : to_string(made.error().code),
+                                              .request_id = call.request_id});
+          done(recorded ? std::move(made) : std::unexpected(recorded.error()));
+        });
+  };
+}
+
 // The keys' texts, split at commas.
 Result<Frameworks> frameworks_of(const Config& config) {
   constexpr std::string_view setting = "betrace.evidence.controls";
@@ -106,12 +125,15 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
   const auto host = options.host;
   auto parts = std::make_unique<Parts>();
   auto& service = core.parts();
-  parts->evidence =
-      std::make_unique<EvidenceService>(EvidenceParts{.keys = *service.keys,
-                                                      .signer = *service.keys,
-                                                      .authorizer = parts->authorizer,
-                                                      .metrics = *service.metrics,
-                                                      .frameworks = TRY(frameworks_of(config))});
+  parts->evidence = std::make_unique<EvidenceService>(
+      EvidenceParts{.keys = *service.keys,
+                    .signer = *service.keys,
+                    .authorizer = parts->authorizer,
+                    .metrics = *service.metrics,
+                    .frameworks = TRY(frameworks_of(config)),
+                    .create_tenant = config.flag("betrace.kms.tenants.auto-create")
+                                         ? creation_of(*service.keys, parts->audit)
+                                         : nullptr});
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,
                                         .lifecycle = *service.lifecycle,

@@ -23,6 +23,8 @@ namespace {
 using boost::json::object;
 using boost::json::value;
 
+constexpr std::size_t single_bytes_max = 1 << 20;
+
 // By tenant, the indices of their items.
 using Groups = std::map<TenantId, std::vector<std::size_t>>;
 
@@ -122,7 +124,7 @@ struct Job {
   bool read(std::string_view text, bool older_form_too = false) {
     auto parsed = document.parse(text);
     if (parsed && older_form_too) older_form = span_of_older_form(document.root());
-    if (parsed) parsed = take_spans();
+    if (parsed) parsed = take_spans(text.size());
     if (!parsed) done(std::unexpected(std::move(parsed).error()));
     return parsed.has_value();
   }
@@ -140,8 +142,13 @@ struct Job {
   Done<Evidence::Items<Result<T>>> done;
 
  private:
-  Status take_spans() {
+  Status take_spans(std::size_t bytes) {
     auto found = older_form ? SpanValues{.values = {&*older_form}} : TRY(spans_of(document.root()));
+    if (!found.batch && bytes > single_bytes_max) {
+      return fail(
+          ErrorCode::payload_too_large,
+          fmt::format("the body has {} bytes; at most {} for one span", bytes, single_bytes_max));
+    }
     values = std::move(found.values);
     answer.batch = found.batch;
     answer.items.resize(values.size());
@@ -168,6 +175,28 @@ struct EvidenceService::Signing : Job<WipedString> {
         error.code != ErrorCode::invalid_argument && error.code != ErrorCode::permission_denied;
     (ours ? metrics.spans_failed : metrics.spans_refused).Increment();
     answer.items[index] = std::unexpected(in_span(std::move(error), answer.batch, index));
+  }
+
+  // What became of the spans of one tenant.
+  void take(const std::vector<std::size_t>& which, const TenantId& tenant,
+            const Result<std::vector<Result<Signature>>>& signatures) {
+    if (!signatures) {
+      logger(log_category::kms)
+          .warn("{} compliance spans of tenant {} were not signed: {}", which.size(), tenant.str(),
+                signatures.error().message);
+    }
+    for (std::size_t n = 0; n < which.size(); ++n) {
+      const auto index = which[n];
+      if (!signatures) {
+        refuse(index, signatures.error());
+      } else if (const auto& one = (*signatures)[n]; !one) {
+        refuse(index, one.error());
+      } else {
+        metrics.spans_signed.Increment();
+        answer.items[index] = fresh[index]->signed_json(one->key_id, one->bytes);
+      }
+    }
+    close();
   }
 };
 
@@ -196,7 +225,10 @@ void EvidenceService::sign_spans(CallContext call, std::string_view document,
     }
   }
   job->open += groups.size();
-  for (auto& [tenant, which] : groups) sign_tenant(job, tenant, std::move(which));
+  for (auto& [tenant, which] : groups) {
+    sign_tenant(job, tenant, std::make_shared<const std::vector<std::size_t>>(std::move(which)),
+                true);
+  }
   for (std::size_t i = 0; i < job->came_signed.size(); ++i) {
     if (job->came_signed[i]) check_signed(job, i);
   }
@@ -204,31 +236,22 @@ void EvidenceService::sign_spans(CallContext call, std::string_view document,
 }
 
 void EvidenceService::sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& tenant,
-                                  std::vector<std::size_t> which) {
-  const auto indices = std::make_shared<const std::vector<std::size_t>>(std::move(which));
+                                  const Indices& which, bool may_create) {
   parts_.signer.sign_statements(
-      job->call, tenant, indices->size(),
-      [job, indices](std::size_t n, const KeyId& key, WipedBytes& out) {
-        job->fresh[(*indices)[n]]->write_statement(key, out);
+      job->call, tenant, which->size(),
+      [job, which](std::size_t n, const KeyId& key, WipedBytes& out) {
+        job->fresh[(*which)[n]]->write_statement(key, out);
       },
-      [job, indices, tenant](Result<std::vector<Result<Signature>>> signatures) {
-        if (!signatures) {
-          logger(log_category::kms)
-              .warn("{} compliance spans of tenant {} were not signed: {}", indices->size(),
-                    tenant.str(), signatures.error().message);
+      [this, job, which, tenant, may_create](Result<std::vector<Result<Signature>>> signatures) {
+        const bool absent = !signatures && signatures.error().code == ErrorCode::tenant_not_found;
+        if (!absent || !may_create || !parts_.create_tenant) {
+          return job->take(*which, tenant, signatures);
         }
-        for (std::size_t n = 0; n < indices->size(); ++n) {
-          const auto index = (*indices)[n];
-          if (!signatures) {
-            job->refuse(index, signatures.error());
-          } else if (const auto& one = (*signatures)[n]; !one) {
-            job->refuse(index, one.error());
-          } else {
-            job->metrics.spans_signed.Increment();
-            job->answer.items[index] = job->fresh[index]->signed_json(one->key_id, one->bytes);
-          }
-        }
-        job->close();
+        parts_.create_tenant(job->call, tenant,
+                             [this, job, which, tenant](Result<TenantDescription> created) {
+                               if (created) return sign_tenant(job, tenant, which, false);
+                               job->take(*which, tenant, std::unexpected(created.error()));
+                             });
       });
 }
 

@@ -2,6 +2,10 @@
 // signed together, what each came to counted. Thread-safe.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <vector>
+
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/evidence.h"
 
@@ -19,6 +23,9 @@ struct EvidenceParts {
   const Authorizer& authorizer;  // asked for each tenant: "sign-spans", "verify-spans"
   Metrics& metrics;
   Frameworks frameworks;
+  // Makes a tenant for its first span; empty: it must be there.
+  std::function<void(const CallContext&, const TenantId&, Done<TenantDescription>)> create_tenant =
+      {};
 };
 
 class EvidenceService final : public Evidence {
@@ -33,8 +40,9 @@ class EvidenceService final : public Evidence {
  private:
   struct Signing;
   struct Verifying;
+  using Indices = std::shared_ptr<const std::vector<std::size_t>>;
   void sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& tenant,
-                   std::vector<std::size_t> which);
+                   const Indices& which, bool may_create);
   void check_signed(const std::shared_ptr<Signing>& job, std::size_t which);
   void verify_tenant(const std::shared_ptr<Verifying>& job, const TenantId& tenant,
                      std::vector<std::size_t> which);

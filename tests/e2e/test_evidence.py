@@ -127,6 +127,12 @@ def test_an_outage_fails_what_needs_the_provider_and_says_so(aws_daemon, fake_km
     fake_kms.faults()
 
 
+def test_a_tenant_is_made_for_its_first_span_where_that_is_allowed(daemons):
+    daemon = daemons({"betrace.kms.tenants.auto-create": "true"})
+    assert verdict(daemon, sign(daemon, span("fresh"))[0])["valid"]
+    assert daemon.log_lines("verb=create-tenant tenant=fresh outcome=ok")
+
+
 def test_a_user_adds_controls(daemons):
     daemon = daemons({"betrace.evidence.controls": "acme:*, soc2:CC6.9"})
     daemon.create("acme")

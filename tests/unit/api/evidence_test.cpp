@@ -77,6 +77,14 @@ TEST(EvidenceRoutes, ManyVerdictsAreCountedAndAnUnknownOneIsNotValid) {
   EXPECT_EQ(answer.at("results").as_array().size(), 3u);
 }
 
+TEST(EvidenceRoutes, EachOfTheTwoVerificationsTakesItsOwnShape) {
+  ApiWorld world;
+  world.evidence.verdicts = {.batch = true, .items = {}};
+  EXPECT_EQ(world.post(verify_one, "{}").code(), "invalid_argument");
+  world.evidence.verdicts = {.batch = false, .items = {SpanVerdict{.message = "Malformed"}}};
+  EXPECT_EQ(world.post(verify_many, "{}").code(), "invalid_argument");
+}
+
 TEST(EvidenceRoutes, WhatIsNoDocumentIsRefusedAsAWhole) {
   ApiWorld world;
   world.evidence.signed_spans = fail(ErrorCode::malformed_json, "not valid JSON at byte 0");

@@ -36,7 +36,8 @@ class EvidenceTest : public ServiceFixture {
                       .signer = *service,
                       .authorizer = authorizer_,
                       .metrics = metrics,
-                      .frameworks = Frameworks::with({}, Frameworks::Unknown::refuse).value()});
+                      .frameworks = Frameworks::with({}, Frameworks::Unknown::refuse).value(),
+                      .create_tenant = creation});
   }
   static std::string span(std::string_view tenant, std::string_view more = "") {
     return fmt::format(R"({{"framework":"soc2","control":"CC6_1","tenantId":"{}",)"
@@ -65,6 +66,7 @@ class EvidenceTest : public ServiceFixture {
   SpanVerdict verdict(std::string_view span) { return verify(one(span)).value().items[0].value(); }
 
   AllButForbidden authorizer_;
+  decltype(EvidenceParts::create_tenant) creation;  // none
 };
 
 TEST_F(EvidenceTest, ASignedSpanVerifiesAndSaysByWhichKey) {
@@ -123,6 +125,9 @@ TEST_F(EvidenceTest, ADocumentThatIsNoneIsRefusedAsAWhole) {
   for (int i = 0; i < 1000; ++i) list += ",{}";
   EXPECT_EQ(sign(R"({"spans":[)" + list + "]}").error().message,
             "'spans' has 1001 items; at most 1000");
+  const auto long_span = span("acme", R"(,"x":")" + std::string(1 << 20, 'x') + '"');
+  EXPECT_EQ(sign(one(long_span)).error().code, ErrorCode::payload_too_large);
+  EXPECT_TRUE(sign(many(long_span))->items[0]);
 }
 
 TEST_F(EvidenceTest, ASpanThatCameSignedIsAnsweredAsItIsOrRefused) {
@@ -179,6 +184,21 @@ TEST_F(EvidenceTest, OldKeysVerifyAfterARotation) {
   EXPECT_EQ(verdict(before).key_state, KeyState::rotated);
   EXPECT_NE(verdict(before).key_id, verdict(after).key_id);
   EXPECT_TRUE(verdict(after).valid);
+}
+
+TEST_F(EvidenceTest, ATenantIsMadeForItsFirstSpanWhereThatIsAllowed) {
+  std::vector<std::string> made;
+  creation = [&](const CallContext& by, const TenantId& tenant, Done<TenantDescription> done) {
+    made.push_back(tenant.str());
+    if (tenant.str() == "full") return done(fail(ErrorCode::store_unavailable, "the disk is full"));
+    service->create_tenant(by, tenant, std::move(done));
+  };
+  const auto answer = sign(many(span("fresh"), span("acme"), span("full"), span("fresh")));
+  EXPECT_TRUE(answer->items[0]);
+  EXPECT_TRUE(answer->items[1]);
+  EXPECT_EQ(answer->items[2].error().code, ErrorCode::store_unavailable);
+  EXPECT_TRUE(answer->items[3]);
+  EXPECT_EQ(made, (std::vector<std::string>{"fresh", "full"}));
 }
 
 TEST_F(EvidenceTest, AnOutageOfTheProviderFailsTheSpansThatNeedItAndNoVerification) {
