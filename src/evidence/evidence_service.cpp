@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -125,11 +126,12 @@ struct Job {
     auto parsed = document.parse(text);
     if (parsed && older_form_too) older_form = span_of_older_form(document.root());
     if (parsed) parsed = take_spans(text.size());
-    if (!parsed) done(std::unexpected(std::move(parsed).error()));
-    return parsed.has_value();
+    if (parsed) return true;
+    done(std::unexpected(std::move(parsed).error()));
+    return false;
   }
   void close() {
-    if (--open == 0) done(std::move(answer));
+    if (--open == 0) done(std::exchange(answer, {}));
   }
 
   const CallContext call;

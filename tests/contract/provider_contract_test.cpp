@@ -328,8 +328,9 @@ TEST_P(ProviderContract, AnAnswerThatIsNoneIsAnOutageWhateverItsShape) {
       std::string(60'000, '{'),
       std::string(1 << 20, ' '),
       std::string(10 << 20, 'x'),
-      R"({"Plaintext":7,"CiphertextBlob":[],"KeyId":{},"KeyMetadata":null,"data":[],"value":{},)"
-      R"("plaintext":true,"ciphertext":-1,"kid":0,"key":[],"name":{},"primary":[]})",
+      R"({"Plaintext":7,"CiphertextBlob":[],"KeyId":{},"KeyMetadata":null})",
+      R"({"data":[],"value":{},"plaintext":true,"ciphertext":-1})",
+      R"({"kid":0,"key":[],"name":{},"primary":[]})",
       R"({"data":{"plaintext":{},"ciphertext":0,"keys":"x","latest_version":"y"}} trailing)",
   };
   for (const auto& body : bodies) {
