@@ -279,8 +279,7 @@ def test_unknown_methods_say_which_are_allowed(daemon, method, path):
 
 
 @pytest.mark.parametrize("method,path", [
-    ("POST", "/v1/traces"), ("POST", "/v1/logs"), ("POST", "/api/compliance/spans/sign"),
-    ("POST", "/api/compliance/verify/span")])
+    ("POST", "/v1/traces"), ("POST", "/v1/logs")])
 def test_routes_of_later_issues_are_not_implemented(daemon, method, path):
     problem(daemon.call(method, path), 501, "not_implemented")
 
@@ -305,7 +304,9 @@ PROTECTED = [("PUT", "/api/tenants/x"), ("GET", "/api/tenants"), ("POST", SIGN),
              ("GET", "/api/admin/kms/rotation-status"),
              ("GET", "/api/admin/kms/tenants-needing-rotation"),
              ("GET", "/api/admin/compliance/rotation-report"),
-             ("POST", "/api/admin/tenants/rate-limit")]
+             ("POST", "/api/admin/tenants/rate-limit"),
+             ("POST", "/api/compliance/spans/sign"), ("POST", "/api/compliance/verify/span"),
+             ("POST", "/api/compliance/verify/batch")]
 
 
 @pytest.mark.parametrize("method,path", PROTECTED)
