@@ -34,6 +34,7 @@ class GuardedProvider final : public Provider {
   std::string_view name() const override { return inner_.name(); }
   std::string description() const override { return inner_.description(); }
   bool remote() const override { return inner_.remote(); }
+  const Remedies* remedies() const override { return inner_.remedies(); }
   Result<DataKey> generate_data_key(const CallContext& call,
                                     const EncryptionContext& context) override;
   Result<Wrapping> encrypt(const CallContext& call, std::span<const std::uint8_t> plaintext,

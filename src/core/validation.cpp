@@ -65,22 +65,43 @@ struct Validation {
   }
 };
 
-std::string recommendation(const std::string& test, const Error& error) {
+// What the provider itself makes of a trouble; empty when it has nothing better to say.
+std::string cause_of(const Remedies* remedies, TroubleKind kind, const std::string& operation,
+                     const Error& error) {
+  if (remedies == nullptr) return {};
+  return remedies->advise({.kind = kind, .error = &error, .operations = {operation}}).cause;
+}
+
+std::string or_else(std::string text, std::string_view otherwise) {
+  return text.empty() ? std::string(otherwise) : text;
+}
+
+std::string recommendation(const std::string& test, const Error& error, const Remedies* remedies) {
+  // A key is retrieved by decrypting it.
+  const std::string operation = test.starts_with("key_retrieval") ? "decrypt" : test;
+  const auto cause = [&](TroubleKind kind) { return cause_of(remedies, kind, operation, error); };
   switch (error.code) {
     case ErrorCode::kms_access_denied:
       return fmt::format(
-          "{}: grant the service's role kms:GenerateDataKey, kms:Encrypt, "
-          "kms:Decrypt and kms:DescribeKey on the master key (manual, Issue 1)",
-          test);
+          "{}: {}{} (manual, Issue 1)", test,
+          or_else(cause(TroubleKind::access_denied), "the master key's owner refuses the service"),
+          remedies ? fmt::format("; it needs {}", remedies->permission(operation)) : std::string());
     case ErrorCode::kms_key_disabled:
       return fmt::format(
-          "{}: enable the master key; if it is pending deletion, cancel the "
-          "deletion first (manual, Issue 2)",
-          test);
+          "{}: {} (manual, Issue 2)", test,
+          or_else(cause(TroubleKind::key_disabled),
+                  "enable the master key; if it is pending deletion, cancel the deletion first"));
     case ErrorCode::kms_timeout:
     case ErrorCode::kms_unavailable:
-      return fmt::format("{}: check the network path and the endpoint of the KMS (manual, Issue 2)",
-                         test);
+      if (error.throttled) {
+        return fmt::format(
+            "{}: the KMS throttles; ask for a higher quota, or ask it less: a larger cache, a "
+            "longer TTL (manual, Issue 9)",
+            test);
+      }
+      return fmt::format("{}: {} (manual, Issue 2)", test,
+                         or_else(cause(TroubleKind::unreachable),
+                                 "check the network path and the endpoint of the KMS"));
     case ErrorCode::invalid_ciphertext:
       return fmt::format("{}: encryption contexts must match exactly (manual, Issue 8)", test);
     default:
@@ -104,7 +125,8 @@ ValidationReport run_validation(const CallContext& call, Provider& provider, con
   report.provider = provider.name();
   for (const auto& test : report.tests) {
     if (test.failure) {
-      report.recommendations.push_back(recommendation(test.name, *test.failure));
+      report.recommendations.push_back(
+          recommendation(test.name, *test.failure, provider.remedies()));
     } else if (test.latency > slow_call) {
       report.recommendations.push_back(fmt::format(
           "{} took {} ms: use a master key in the same region, and a VPC endpoint (manual, Issue "

@@ -21,6 +21,7 @@ class FakeProvider final : public Provider {
   std::string_view name() const override { return name_; }
   std::string description() const override { return "a fake"; }
   bool remote() const override { return remote_; }
+  const Remedies* remedies() const override { return remedies_; }
   Result<DataKey> generate_data_key(const CallContext& call,
                                     const EncryptionContext& context) override;
   Result<Wrapping> encrypt(const CallContext& call, std::span<const std::uint8_t> plaintext,
@@ -35,6 +36,7 @@ class FakeProvider final : public Provider {
   // Every call fails until recover().
   void fail_always(ErrorCode code);
   void recover();
+  void advised_by(const Remedies* remedies) { remedies_ = remedies; }
   // Called in each call before it answers, e.g. to hold it up or to move a clock.
   void on_call(std::function<void(const CallContext&)> hook);
 
@@ -53,6 +55,7 @@ class FakeProvider final : public Provider {
   std::deque<Error> failures_;
   std::optional<Error> always_;
   std::function<void(const CallContext&)> hook_;
+  const Remedies* remedies_ = nullptr;
   std::atomic<int> generated_{0}, encrypted_{0}, decrypted_{0}, described_{0};
 };
 
