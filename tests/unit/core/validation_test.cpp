@@ -25,8 +25,8 @@ class ValidationTest : public ::testing::Test {
  protected:
   std::string first_recommendation(Error error) {
     provider_.fail_next(std::move(error), 100);
-    const auto report = run_validation(CallContext::system("test"), provider_, clock_,
-                                       std::chrono::seconds(1));
+    const auto report =
+        run_validation(CallContext::system("test"), provider_, clock_, std::chrono::seconds(1));
     EXPECT_FALSE(report.passed());
     return report.recommendations.empty() ? "none" : report.recommendations.front();
   }
