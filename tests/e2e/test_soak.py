@@ -8,12 +8,11 @@ import os
 import pytest
 
 from conftest import TORTURE
-from harness.aws import aws_properties
 from harness.daemon import b64
 from harness.relay import Relay
 from harness.waiting import until
 from harness.wire import Load
-from test_any_to_any import Everywhere
+from test_any_to_any import everywhere  # noqa: F401  (a fixture)
 
 CALLS = 100_000 if TORTURE else 2_000
 TENANTS, CALLERS = 200, 16
@@ -21,15 +20,6 @@ COLD = {"kms.cache.max-size": 10, "kms.cache.warm-tenants": 0, "kms.retry.max-re
         "kms.retry.delay-ms": 1, "kms.retry.jitter-ms": 1}
 ADDRESSES = {"aws": "aws.kms.endpoint", "vault": "vault.addr", "gcp": "gcp.kms.endpoint",
              "azure": "azure.keyvault.uri"}
-
-
-@pytest.fixture(scope="module")
-def everywhere(tmp_path_factory, fake_kms_process):
-    made = Everywhere(tmp_path_factory.mktemp("soak"),
-                      aws_properties(fake_kms_process, fake_kms_process.key_arn))
-    yield made
-    for server in made.servers:
-        server.stop()
 
 
 @pytest.fixture

@@ -16,16 +16,20 @@
 
 namespace betrace::kms::test {
 
-// Throws when there is no such file, it is not JSON, or it says another count than it holds.
-inline boost::json::array vectors(std::string_view path) {
+// A file of tests/data as it is. Throws when there is none.
+inline std::string data(std::string_view path) {
   const std::string full = std::string(BETRACE_TEST_DATA "/").append(path);
   std::ifstream file(full, std::ios::binary);
   if (!file) throw std::runtime_error("no vectors at " + full);
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
-  const auto document = boost::json::parse(text).as_object();
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Throws when there is no such file, it is not JSON, or it says another count than it holds.
+inline boost::json::array vectors(std::string_view path) {
+  const auto document = boost::json::parse(data(path)).as_object();
   auto tests = document.at("tests").as_array();
   if (tests.empty() || document.at("count").to_number<std::size_t>() != tests.size()) {
-    throw std::runtime_error("vectors missing in " + full);
+    throw std::runtime_error("vectors missing in " + std::string(path));
   }
   return tests;
 }

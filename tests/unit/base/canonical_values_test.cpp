@@ -1,24 +1,17 @@
 // RFC 8785 of whole documents and of numbers, by the vectors of its author.
 #include <bit>
-#include <fstream>
-#include <sstream>
 
 #include <boost/json/value.hpp>
 #include <gtest/gtest.h>
 
 #include "base/canonical_json.h"
 #include "base/json.h"
+#include "support/vectors.h"
 
 namespace betrace::kms {
 namespace {
 
-std::string read_data(const std::string& name) {
-  std::ifstream file(BETRACE_TEST_DATA "/rfc8785/" + name, std::ios::binary);
-  EXPECT_TRUE(file.good()) << name;
-  std::ostringstream content;
-  content << file.rdbuf();
-  return content.str();
-}
+std::string read_data(const std::string& name) { return test::data("rfc8785/" + name); }
 
 std::string canonical(std::string_view text) {
   JsonDocument document;

@@ -1,9 +1,6 @@
 // The format, by vectors that another implementation made (tests/data/evidence/make_vectors.py).
 #include "evidence/span.h"
 
-#include <fstream>
-#include <sstream>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -13,6 +10,7 @@
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/json.h"
+#include "support/vectors.h"
 
 namespace betrace::kms {
 namespace {
@@ -20,10 +18,7 @@ namespace {
 class SpanTest : public ::testing::Test {
  protected:
   SpanTest() {
-    std::ifstream file(BETRACE_TEST_DATA "/evidence/vectors.json", std::ios::binary);
-    std::ostringstream content;
-    content << file.rdbuf();
-    const auto parsed = document_.parse(content.str());
+    const auto parsed = document_.parse(test::data("evidence/vectors.json"));
     EXPECT_TRUE(parsed);
     const auto& root = vectors();
     key_ = KeyId::parse(std::string_view(root.at("keyId").as_string())).value();

@@ -1,9 +1,7 @@
 // Checks what libcurl signs with a Signature Version 4 of our own over the request as it arrived,
 // which the published vectors check first.
 #include <algorithm>
-#include <fstream>
 #include <map>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,6 +9,7 @@
 #include <openssl/hmac.h>
 
 #include "net/curl_client.h"
+#include "support/vectors.h"
 #include "unit/net/net_test_support.h"
 
 namespace betrace::kms {
@@ -100,13 +99,7 @@ std::string expected(const ParsedRequest& request, const std::string& authorizat
                      where, names, hex(hmac(key, to_sign)));
 }
 
-std::string read_data(const std::string& name) {
-  std::ifstream file(BETRACE_TEST_DATA "/sigv4/" + name, std::ios::binary);
-  EXPECT_TRUE(file.good()) << name;
-  std::ostringstream content;
-  content << file.rdbuf();
-  return content.str();
-}
+std::string read_data(const std::string& name) { return test::data("sigv4/" + name); }
 
 std::string without_spaces(std::string text) {
   std::erase(text, ' ');

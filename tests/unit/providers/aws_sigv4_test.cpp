@@ -1,23 +1,17 @@
 // Signatures that others send on, by AWS's published vectors.
 #include "providers/aws_sigv4.h"
 
-#include <fstream>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
+#include "support/vectors.h"
 
 namespace betrace::kms {
 namespace {
 
-std::string read_data(const std::string& name) {
-  std::ifstream file(BETRACE_TEST_DATA "/sigv4/" + name, std::ios::binary);
-  EXPECT_TRUE(file.good()) << name;
-  std::ostringstream content;
-  content << file.rdbuf();
-  return content.str();
-}
+std::string read_data(const std::string& name) { return test::data("sigv4/" + name); }
 
 // The pieces of a vector's request; x-amz-date and the session's token are the signer's to add.
 struct Vector {
