@@ -67,6 +67,13 @@ std::string one_form(std::string_view text) {
   return form;
 }
 
+// Of a framework's name: "SOC 2", "soc2" and "soc-2" are one.
+std::string name_form(std::string_view text) {
+  auto form = one_form(text);
+  std::erase(form, '.');
+  return form;
+}
+
 bool holds(const Series& series, std::string_view control) {
   if (!control.starts_with(series.prefix)) return false;
   control.remove_prefix(series.prefix.size());
@@ -83,7 +90,7 @@ bool holds(const Series& series, std::string_view control) {
 
 const Framework* find(std::string_view name) {
   const auto found = std::ranges::find_if(
-      table, [&](const Framework& each) { return one_form(each.name) == name; });
+      table, [&](const Framework& each) { return name_form(each.name) == name; });
   return found == std::end(table) ? nullptr : found;
 }
 
@@ -94,7 +101,7 @@ Result<Frameworks> Frameworks::with(const std::vector<std::string>& more, Unknow
   made.unknown_ = unknown;
   for (const std::string& each : more) {
     const auto colon = each.find(':');
-    const auto framework = one_form(each.substr(0, colon));
+    const auto framework = name_form(each.substr(0, colon));
     const auto control = colon == std::string::npos ? "" : each.substr(colon + 1);
     if (framework.empty() || control.empty()) {
       return fail(
@@ -107,7 +114,7 @@ Result<Frameworks> Frameworks::with(const std::vector<std::string>& more, Unknow
 }
 
 Status Frameworks::check(std::string_view framework, std::string_view control) const {
-  const auto name = one_form(framework);
+  const auto name = name_form(framework);
   const auto form = one_form(control);
   const auto added = controls_.find(name);
   if (added != controls_.end() && std::ranges::any_of(added->second, [&](const auto& each) {

@@ -13,7 +13,8 @@ Frameworks made(const std::vector<std::string>& more = {},
 TEST(FrameworksTest, ControlsOfTheSixFrameworksAreKnownInEveryUsualSpelling) {
   const auto frameworks = made();
   const std::pair<const char*, const char*> known[] = {
-      {"soc2", "CC6_1"},       {"SOC2", "cc6.1"},      {"soc2", "CC9.2"},
+      {"soc2", "CC6_1"},       {"SOC 2", "CC6_1"},     {"PCI DSS", "8.3.6"},
+      {"ISO 27001", "A.8.15"}, {"SOC2", "cc6.1"},      {"soc2", "CC9.2"},
       {"soc2", "A1.3"},        {"soc2", "PI1_5"},      {"soc2", "P6.7"},
       {"hipaa", "164.312(b)"}, {"hipaa", "164.312"},   {"hipaa", "164_312_a_2_iv"},
       {"hipaa", "164.404"},    {"gdpr", "Art_32"},     {"gdpr", "Article 5(1)(f)"},
