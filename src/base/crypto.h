@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 
 #include "betrace/kms/key.h"
@@ -34,6 +35,8 @@ ByteView ed25519_public_half(const SecretBytes& key);
 Bytes ed25519_spki(ByteView public_key);
 
 std::array<std::uint8_t, 32> sha256(ByteView data);
+// Of the parts, one after the other.
+std::array<std::uint8_t, 32> sha256(std::initializer_list<ByteView> parts);
 // RFC 2104.
 std::array<std::uint8_t, 32> hmac_sha256(ByteView key, ByteView data);
 // For names that others have made with it, never for what must not collide.
