@@ -54,6 +54,19 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
+Status replace(const std::string& path, std::string_view text, bool synchronise) {
+  const auto draft = path + ".new";
+  {
+    const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    if (!file.is_open() || !give_to_owner_of(file.get(), folder_of(path)) ||
+        !write_all(file.get(), text) || (synchronise && ::fsync(file.get()) != 0)) {
+      return failed("write", draft);
+    }
+  }
+  if (::rename(draft.c_str(), path.c_str()) != 0) return failed("replace", path);
+  return {};
+}
+
 }  // namespace
 
 Result<std::optional<std::string>> read_whole_file(const std::string& path) {
@@ -71,17 +84,19 @@ Result<std::optional<std::string>> read_whole_file(const std::string& path) {
   }
 }
 
+Status write_file(const std::string& path, std::string_view text) {
+  return replace(path, text, false);
+}
+
 Status replace_file(const std::string& path, std::string_view text) {
-  const auto draft = path + ".new";
-  {
-    const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-    if (!file.is_open() || !give_to_owner_of(file.get(), folder_of(path)) ||
-        !write_all(file.get(), text) || ::fsync(file.get()) != 0) {
-      return failed("write", draft);
-    }
-  }
-  if (::rename(draft.c_str(), path.c_str()) != 0) return failed("replace", path);
+  TRY(replace(path, text, true));
   return sync_folder(folder_of(path));
+}
+
+Status sync_file_system(const std::string& folder) {
+  const File directory(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!directory.is_open() || ::syncfs(directory.get()) != 0) return failed("synchronise", folder);
+  return {};
 }
 
 Status append_line(const std::string& path, std::string_view line) {

@@ -17,6 +17,10 @@ namespace betrace::kms {
 Result<std::optional<std::string>> read_whole_file(const std::string& path);
 // The old content or the new one, never a part.
 Status replace_file(const std::string& path, std::string_view text);
+// Likewise for whoever reads it now; on the disk only after sync_file_system().
+Status write_file(const std::string& path, std::string_view text);
+// All that was written to the file system that holds `folder` is on the disk. Linux: syncfs(2).
+Status sync_file_system(const std::string& folder);
 // Adds `line` and a line end. A line that a crash has cut off before is ended first.
 Status append_line(const std::string& path, std::string_view line);
 // What was renamed or made in `folder` is there after a crash as well.

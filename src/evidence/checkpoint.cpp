@@ -55,8 +55,9 @@ bool is_signed_by(std::string_view line, const NoteKey& key, std::string_view te
   std::uint32_t hash = 0;
   for (std::size_t i = 0; i < hash_bytes; ++i) hash = hash << 8 | (*bytes)[i];
   if (hash != key.hash()) return false;
-  VerifyJob job{.public_key = key.public_key, .payload = as_bytes(text), .signature = {}};
-  std::ranges::copy(ByteView(*bytes).subspan(hash_bytes), job.signature.begin());
+  VerifyJob job{.public_key = key.public_key,
+                .payload = as_bytes(text),
+                .signature = ByteView(*bytes).subspan(hash_bytes)};
   sodium_signer().verify({&job, 1});
   return job.valid;
 }

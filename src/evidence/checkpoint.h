@@ -33,8 +33,8 @@ struct Checkpoint {
 
 // The public half of a note's key, "name+hash+base64" (C2SP signed-note: a verifier key).
 struct NoteKey {
-  std::string name;   // no white space, no '+', not empty
-  Bytes public_key;   // Ed25519, 32 bytes
+  std::string name;  // no white space, no '+', not empty
+  Bytes public_key;  // Ed25519, 32 bytes
 
   std::uint32_t hash() const;
   std::string text() const;

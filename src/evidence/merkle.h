@@ -9,8 +9,8 @@
 #include <optional>
 #include <vector>
 
-#include "betrace/kms/key.h"
 #include "betrace/kms/result.h"
+#include "betrace/kms/signer.h"
 
 namespace betrace::kms {
 

@@ -24,8 +24,9 @@ constexpr std::string_view their_note =
 
 struct LogKey {
   SecretBytes secret = ed25519_key_from_seed(SecretBytes::copy_of(Bytes(32, 7)));
-  NoteKey key{.name = "log.example/acme",
-              .public_key = {ed25519_public_half(secret).begin(), ed25519_public_half(secret).end()}};
+  NoteKey key{
+      .name = "log.example/acme",
+      .public_key = {ed25519_public_half(secret).begin(), ed25519_public_half(secret).end()}};
   std::string note(std::string_view text) const {
     return signed_note(text, key, [&](ByteView bytes) {
       SignJob job{.key = &secret, .payload = bytes};
@@ -88,8 +89,9 @@ TEST(Checkpoint, IsTheSameAfterItWasWrittenSignedAndRead) {
   const auto checkpoint = some_checkpoint();
   const auto text = open_note(log.note(checkpoint.text()), log.key);
   ASSERT_TRUE(text);
-  EXPECT_EQ(*text, "log.example/acme\n20852163\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
-                   "time 2025-11-26T23:33:20.000Z\n");
+  EXPECT_EQ(*text,
+            "log.example/acme\n20852163\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
+            "time 2025-11-26T23:33:20.000Z\n");
   EXPECT_EQ(Checkpoint::parse(*text).value(), checkpoint);
 }
 
