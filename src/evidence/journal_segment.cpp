@@ -1,0 +1,245 @@
+#include "evidence/journal_segment.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/durable_file.h"
+#include "base/try.h"
+
+namespace betrace::kms {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the file's numbers are little-endian");
+
+constexpr std::string_view file_mark = "BTKMSJ01";
+constexpr std::uint32_t batch_mark = 0x4a4d4b42;
+constexpr std::size_t file_head_bytes = 16;
+constexpr std::size_t record_head_bytes = 5;
+constexpr std::uint32_t batch_bytes_max = 256U << 20;
+
+struct BatchHead {
+  std::uint32_t mark = batch_mark;
+  std::uint32_t size = 0;      // of the records behind it
+  std::uint64_t durable = 0;   // everything before this position was on the disk
+  std::uint64_t position = 0;  // reserved: zero
+  std::uint64_t checksum = 0;  // XXH3 of the records, seeded with that of the above
+};
+static_assert(sizeof(BatchHead) == 32);
+
+std::uint64_t checksum_of(const BatchHead& head, std::string_view records) {
+  const auto seed = XXH3_64bits(&head, offsetof(BatchHead, checksum));
+  return XXH3_64bits_withSeed(records.data(), records.size(), seed);
+}
+
+template <class T>
+void append_number(std::string& out, T number) {
+  out.append(reinterpret_cast<const char*>(&number), sizeof number);
+}
+
+// The batch at the beginning of `text`, when there is a whole and good one.
+std::optional<BatchHead> batch_at(std::string_view text) {
+  BatchHead head;
+  if (text.size() < sizeof head) return std::nullopt;
+  std::memcpy(&head, text.data(), sizeof head);
+  if (head.mark != batch_mark || head.size > text.size() - sizeof head) return std::nullopt;
+  if (head.checksum != checksum_of(head, text.substr(sizeof head, head.size))) return std::nullopt;
+  return head;
+}
+
+bool take_records(std::string_view text, std::vector<JournalRecord>& records) {
+  while (!text.empty()) {
+    std::uint32_t size = 0;
+    if (text.size() < record_head_bytes) return false;
+    std::memcpy(&size, text.data(), sizeof size);
+    if (size > text.size() - record_head_bytes) return false;
+    records.push_back({.kind = static_cast<std::uint8_t>(text[4]),
+                       .bytes = std::string(text.substr(record_head_bytes, size))});
+    text.remove_prefix(record_head_bytes + size);
+  }
+  return true;
+}
+
+Result<std::string> read_part(int file, std::uint64_t at, std::size_t size) {
+  std::string text(size, '\0');
+  std::size_t have = 0;
+  while (have < size) {
+    const auto count =
+        ::pread(file, text.data() + have, size - have, static_cast<off_t>(at + have));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0)
+      return fail(ErrorCode::store_unavailable, std::generic_category().message(errno));
+    if (count == 0) break;
+    have += static_cast<std::size_t>(count);
+  }
+  text.resize(have);
+  return text;
+}
+
+}  // namespace
+
+JournalDisk JournalDisk::real() {
+  return {.write = [](int file, const char* data,
+                      std::size_t size) { return ::write(file, data, size); },
+          .synchronise = [](int file) { return ::fdatasync(file); },
+          .truncate = [](int file, std::int64_t size) { return ::ftruncate(file, size); }};
+}
+
+void encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
+                  std::string& out) {
+  std::size_t size = 0;
+  for (const auto& record : records) size += record_head_bytes + record.bytes.size();
+  const auto begin = out.size();
+  out.reserve(begin + sizeof(BatchHead) + size);
+  out.resize(begin + sizeof(BatchHead));
+  for (const auto& record : records) {
+    append_number(out, static_cast<std::uint32_t>(record.bytes.size()));
+    out += static_cast<char>(record.kind);
+    out += record.bytes;
+  }
+  BatchHead head{.size = static_cast<std::uint32_t>(size), .durable = durable};
+  head.checksum = checksum_of(head, std::string_view(out).substr(begin + sizeof head));
+  std::memcpy(out.data() + begin, &head, sizeof head);
+}
+
+std::string JournalSegment::path_of(const std::string& folder, JournalPosition first) {
+  return fmt::format("{}/{:020}.journal", folder, first);
+}
+
+JournalSegment::JournalSegment(JournalSegment&& other) noexcept
+    : path_(std::move(other.path_)),
+      first_(other.first_),
+      size_(other.size_.load()),
+      file_(std::exchange(other.file_, -1)) {}
+
+JournalSegment& JournalSegment::operator=(JournalSegment&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(first_, other.first_);
+  size_ = other.size_.exchange(size_);
+  std::swap(file_, other.file_);
+  return *this;
+}
+
+JournalSegment::~JournalSegment() {
+  if (file_ >= 0) ::close(file_);
+}
+
+std::unexpected<Error> JournalSegment::failed(std::string_view verb) const {
+  return fail(ErrorCode::store_unavailable,
+              fmt::format("cannot {} {}: {}", verb, path_, std::generic_category().message(errno)));
+}
+
+std::unexpected<Error> JournalSegment::corrupt(std::uint64_t at) const {
+  return fail(ErrorCode::corrupt,
+              fmt::format("{} is damaged at byte {}: what was written there is not there any more",
+                          path_, at));
+}
+
+Result<JournalSegment> JournalSegment::create(const std::string& folder, JournalPosition first,
+                                              const JournalDisk& disk) {
+  auto path = path_of(folder, first);
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
+  JournalSegment segment(std::move(path), first, file);
+  if (file < 0 || !give_to_owner_of(file, folder)) return segment.failed("create");
+  std::string head(file_mark);
+  append_number(head, first);
+  const bool written =
+      disk.write(file, head.data(), head.size()) == static_cast<std::ptrdiff_t>(head.size());
+  if (!written || disk.synchronise(file) != 0) {
+    const auto error = segment.failed("write");
+    ::unlink(segment.path_.c_str());
+    return error;
+  }
+  TRY(sync_folder(folder));
+  return segment;
+}
+
+Result<JournalSegment> JournalSegment::open(const std::string& path, JournalPosition first,
+                                            bool last, const JournalDisk& disk,
+                                            std::uint64_t& cut) {
+  JournalSegment segment(path, first, ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_APPEND));
+  if (segment.file_ < 0) return segment.failed("open");
+  const auto head = TRY(read_part(segment.file_, 0, file_head_bytes));
+  std::string expected(file_mark);
+  append_number(expected, first);
+  if (head != expected) return segment.corrupt(0);
+  TRY(segment.scan(last, disk, cut));
+  return segment;
+}
+
+Status JournalSegment::scan(bool last, const JournalDisk& disk, std::uint64_t& cut) {
+  struct stat found{};
+  if (::fstat(file_, &found) != 0) return failed("read");
+  const auto text = TRY(
+      read_part(file_, file_head_bytes, static_cast<std::size_t>(found.st_size) - file_head_bytes));
+  std::string_view rest(text);
+  while (const auto batch = batch_at(rest)) rest.remove_prefix(sizeof(BatchHead) + batch->size);
+  size_ = text.size() - rest.size();
+  cut = rest.size();
+  if (rest.empty()) return {};
+  if (!last) return corrupt(file_head_bytes + size_.load());
+  // A batch that was written later and knows that this one had been on the disk?
+  for (std::size_t at = 1; at + sizeof(BatchHead) <= rest.size(); ++at) {
+    const auto later = batch_at(rest.substr(at));
+    if (later && later->durable > end()) return corrupt(file_head_bytes + size_.load());
+  }
+  return shorten(disk);
+}
+
+Status JournalSegment::write(std::string_view batches, const JournalDisk& disk) {
+  const auto size = batches.size();
+  while (!batches.empty()) {
+    const auto count = disk.write(file_, batches.data(), batches.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return failed("write");
+    batches.remove_prefix(static_cast<std::size_t>(count));
+  }
+  if (disk.synchronise(file_) != 0) return failed("synchronise");
+  size_ += size;
+  return {};
+}
+
+Status JournalSegment::shorten(const JournalDisk& disk) {
+  if (disk.truncate(file_, static_cast<std::int64_t>(file_head_bytes + size_.load())) != 0) {
+    return failed("shorten");
+  }
+  if (disk.synchronise(file_) != 0) return failed("synchronise");
+  return {};
+}
+
+Result<JournalSegment::Batches> JournalSegment::read(JournalPosition position,
+                                                     std::size_t bytes_max) const {
+  Batches batches{.records = {}, .next = position};
+  const auto at = file_head_bytes + (position - first_);
+  const auto left = static_cast<std::size_t>(end() - position);
+  auto text = TRY(read_part(file_, at, std::min(bytes_max, left)));
+  BatchHead head;
+  if (left >= sizeof head && text.size() >= sizeof head) {
+    std::memcpy(&head, text.data(), sizeof head);
+    const auto whole = sizeof head + head.size;
+    if (head.size <= batch_bytes_max && whole > text.size()) {
+      text = TRY(read_part(file_, at, whole));
+    }
+  }
+  std::string_view rest(text);
+  while (const auto batch = batch_at(rest)) {
+    if (!take_records(rest.substr(sizeof(BatchHead), batch->size), batches.records)) break;
+    batches.next += sizeof(BatchHead) + batch->size;
+    rest.remove_prefix(sizeof(BatchHead) + batch->size);
+  }
+  if (batches.next == position && left > 0) return corrupt(at);
+  return batches;
+}
+
+}  // namespace betrace::kms

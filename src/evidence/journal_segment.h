@@ -1,0 +1,84 @@
+// One file of a journal: batches of records, each with a checksum, one after the other. A position
+// is a byte of the whole journal, counted over all its segments; a file's name is its first one.
+// One thread writes,
+// others may read.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "betrace/kms/result.h"
+
+namespace betrace::kms {
+
+struct JournalRecord {
+  std::uint8_t kind = 0;
+  std::string bytes;
+};
+
+using JournalPosition = std::uint64_t;
+
+// The calls that fail when a disk does; tests put others in their place.
+struct JournalDisk {
+  std::function<std::ptrdiff_t(int file, const char* data, std::size_t size)> write;
+  std::function<int(int file)> synchronise;
+  std::function<int(int file, std::int64_t size)> truncate;
+  static JournalDisk real();
+};
+
+// Adds the records as one batch, to be read whole or not at all. `durable` is a position up to
+// which all was on the disk before this batch was written.
+void encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
+                  std::string& out);
+
+class JournalSegment {
+ public:
+  struct Batches {
+    std::vector<JournalRecord> records;
+    JournalPosition next = 0;
+  };
+
+  static std::string path_of(const std::string& folder, JournalPosition first);
+  // A new file, on the disk with its name. Errors: store_unavailable.
+  static Result<JournalSegment> create(const std::string& folder, JournalPosition first,
+                                       const JournalDisk& disk);
+  // An existing file. Of the `last` one of a journal, what a crash left half written is cut off;
+  // `cut` is then how much. Errors: store_unavailable; corrupt, naming file and place, when
+  // something that had been on the disk is not there any more.
+  static Result<JournalSegment> open(const std::string& path, JournalPosition first, bool last,
+                                     const JournalDisk& disk, std::uint64_t& cut);
+  JournalSegment(JournalSegment&& other) noexcept;
+  JournalSegment& operator=(JournalSegment&& other) noexcept;
+  ~JournalSegment();
+
+  // Appends what encode_batch() made, and forces it to the disk. On error the file may hold more
+  // than end() says: shorten() comes next. Errors: store_unavailable.
+  Status write(std::string_view batches, const JournalDisk& disk);
+  // Cuts the file at end(), on the disk. Errors: store_unavailable.
+  Status shorten(const JournalDisk& disk);
+  // Whole batches from `position` on, about `bytes_max` of them. Errors: store_unavailable;
+  // corrupt.
+  Result<Batches> read(JournalPosition position, std::size_t bytes_max) const;
+
+  JournalPosition first() const { return first_; }
+  JournalPosition end() const { return first_ + size_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  JournalSegment(std::string path, JournalPosition first, int file)
+      : path_(std::move(path)), first_(first), file_(file) {}
+  Status scan(bool last, const JournalDisk& disk, std::uint64_t& cut);
+  std::unexpected<Error> failed(std::string_view verb) const;
+  std::unexpected<Error> corrupt(std::uint64_t at) const;
+
+  std::string path_;
+  JournalPosition first_ = 0;
+  std::atomic<std::uint64_t> size_ = 0;  // of the batches
+  int file_ = -1;
+};
+
+}  // namespace betrace::kms
