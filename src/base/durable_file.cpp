@@ -139,21 +139,39 @@ int rename_without_replacing(const std::string& from, const std::string& to) {
   return 0;
 }
 
-Result<FolderLock> FolderLock::take(const std::string& folder) {
-  constexpr std::chrono::milliseconds pause{5};
-  constexpr int attempts = 1000;
+Result<FolderLock> FolderLock::open(const std::string& folder) {
   const auto path = folder + "/.lock";
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (descriptor < 0) return failed("open", path);
   FolderLock lock(descriptor);
   if (!give_to_owner_of(descriptor, folder)) return failed("give away", path);
-  for (int attempt = 0; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0; ++attempt) {
-    if ((errno != EINTR && errno != EWOULDBLOCK) || attempt == attempts) {
-      return failed("lock", path);
-    }
+  return lock;
+}
+
+bool FolderLock::acquire() const {
+  int result = 0;
+  do {
+    result = ::flock(descriptor_, LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+Result<FolderLock> FolderLock::take(const std::string& folder) {
+  constexpr std::chrono::milliseconds pause{5};
+  constexpr int attempts = 1000;
+  auto lock = TRY(open(folder));
+  for (int attempt = 0; !lock.acquire(); ++attempt) {
+    if (errno != EWOULDBLOCK || attempt == attempts) return failed("lock", folder + "/.lock");
     std::this_thread::sleep_for(pause);
   }
   return lock;
+}
+
+Result<FolderLock> FolderLock::try_take(const std::string& folder) {
+  auto lock = TRY(open(folder));
+  if (lock.acquire()) return lock;
+  if (errno != EWOULDBLOCK) return failed("lock", folder + "/.lock");
+  return fail(ErrorCode::conflict, fmt::format("another process uses {}", folder));
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept

@@ -37,12 +37,16 @@ int rename_without_replacing(const std::string& from, const std::string& to);
 class FolderLock {
  public:
   static Result<FolderLock> take(const std::string& folder);
+  // Does not wait. Errors: conflict when somebody holds it.
+  static Result<FolderLock> try_take(const std::string& folder);
   ~FolderLock();
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&&) = delete;
 
  private:
   explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
+  static Result<FolderLock> open(const std::string& folder);
+  bool acquire() const;  // false, and errno
   int descriptor_;
 };
 
