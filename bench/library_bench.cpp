@@ -210,6 +210,7 @@ struct RouterWorld {
   FakeRotation rotation;
   FakeMigration migration;
   FakeEvidence evidence;
+  FakeArchive archive;
   FakeMonitor monitor;
   FakeDoctor doctor;
   AdminAuthorizer authorizer;
@@ -219,6 +220,7 @@ struct RouterWorld {
                  .rotation = rotation,
                  .migration = migration,
                  .evidence = evidence,
+                 .archive = archive,
                  .monitor = monitor,
                  .doctor = doctor,
                  .metrics = world.metrics,

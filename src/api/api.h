@@ -62,6 +62,7 @@ struct ApiParts {
   RotationControl& rotation;
   MigrationControl& migration;
   Evidence& evidence;
+  EvidenceArchive& archive;
   Monitor& monitor;
   Doctor& doctor;
   Metrics& metrics;

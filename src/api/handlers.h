@@ -54,5 +54,11 @@ void data_key(ExchangePtr exchange);
 void sign_spans(ExchangePtr exchange);
 void verify_span(ExchangePtr exchange);
 void verify_spans(ExchangePtr exchange);
+void evidence_log_key(ExchangePtr exchange);
+void evidence_checkpoint(ExchangePtr exchange);
+void evidence_inclusion(ExchangePtr exchange);
+void evidence_consistency(ExchangePtr exchange);
+void evidence_leaves(ExchangePtr exchange);
+void evidence_bundle(ExchangePtr exchange);
 
 }  // namespace betrace::kms::handlers

@@ -7,20 +7,6 @@
 
 namespace betrace::kms {
 
-std::string_view key_status(KeyState state) {
-  switch (state) {
-    case KeyState::active:
-      return "ACTIVE";
-    case KeyState::rotated:
-      return "DEPRECATED";
-    case KeyState::revoked:
-      return "REVOKED";
-    case KeyState::destroyed:
-      return "DESTROYED";
-  }
-  std::unreachable();
-}
-
 void write_key(const KeyRecord& key, JsonWriter& out) {
   out.begin_object();
   out.key("keyId").string(key.id.str());

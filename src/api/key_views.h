@@ -9,9 +9,6 @@
 
 namespace betrace::kms {
 
-// "ACTIVE", "DEPRECATED" for what was rotated, "REVOKED", "DESTROYED".
-std::string_view key_status(KeyState state);
-
 // {"keyId","keyType","version","status","createdAt"} and, where they are known, "stateChangedAt",
 // "reason" and "secretDestroyedAt".
 void write_key(const KeyRecord& key, JsonWriter& out);

@@ -37,6 +37,17 @@ Result<bool> QueryString::flag(std::string_view name) const {
               fmt::format("'{}' is '{}'; it is true or false", name, value->substr(0, 32)));
 }
 
+Result<std::optional<std::uint64_t>> QueryString::number(std::string_view name) const {
+  const auto value = find(name);
+  if (!value) return std::nullopt;
+  std::uint64_t number = 0;
+  const auto* const end = value->data() + value->size();
+  const auto [stopped, error] = std::from_chars(value->data(), end, number);
+  if (error == std::errc() && stopped == end) return number;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("'{}' is '{}'; it is a whole number", name, value->substr(0, 32)));
+}
+
 Result<std::size_t> QueryString::page_limit() const {
   const auto value = find("limit");
   if (!value) return page_limit_default;

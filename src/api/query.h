@@ -2,6 +2,7 @@
 // twice the last counts; those that a route does not know are ignored.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@ class QueryString {
   std::optional<std::string_view> find(std::string_view name) const;
   // "true" or "false"; absent is false. Errors: invalid_argument for anything else.
   Result<bool> flag(std::string_view name) const;
+  // Errors: invalid_argument when it is no decimal number of 64 bits.
+  Result<std::optional<std::uint64_t>> number(std::string_view name) const;
   // `limit` of a page. Errors: invalid_argument.
   Result<std::size_t> page_limit() const;
 

@@ -109,6 +109,18 @@ constexpr Route table[] = {
     bearer, small, 30s, false, handlers::verify_span},
   {"POST", "/api/compliance/verify/batch", "verify-spans",
     bearer, large, 30s, false, handlers::verify_spans},
+  {"GET", "/api/compliance/log-key", "evidence-log-key",
+    public_keys, small, 30s, false, handlers::evidence_log_key},
+  {"GET", "/api/tenants/{id}/evidence/checkpoint", "read-evidence",
+    bearer, small, 60s, false, handlers::evidence_checkpoint, rate_limited},
+  {"GET", "/api/tenants/{id}/evidence/inclusion", "read-evidence",
+    bearer, small, 60s, false, handlers::evidence_inclusion, rate_limited},
+  {"GET", "/api/tenants/{id}/evidence/consistency", "read-evidence",
+    bearer, small, 60s, false, handlers::evidence_consistency, rate_limited},
+  {"GET", "/api/tenants/{id}/evidence/leaves", "read-evidence",
+    bearer, small, 60s, false, handlers::evidence_leaves, rate_limited},
+  {"GET", "/api/tenants/{id}/evidence/bundle", "read-evidence",
+    bearer, small, 300s, false, handlers::evidence_bundle, rate_limited},
 };
 // clang-format on
 

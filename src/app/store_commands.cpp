@@ -12,9 +12,9 @@
 #include "app/restore.h"
 #include "app/wiring_parts.h"
 #include "base/canonical_json.h"
+#include "base/json_note.h"
 #include "base/try.h"
 #include "core/history.h"
-#include "core/json_note.h"
 #include "core/store_check.h"
 #include "stores/sqlite_backup.h"
 

@@ -357,6 +357,7 @@ Result<std::unique_ptr<Core>> Core::open(const Config& config) {
   parts->http = std::make_unique<HttpObserver>(make_http_client(), system_clock());
   TRY(make_providers(*parts, config));
   TRY(make_service(*parts, config));
+  TRY(make_evidence_log(*parts, config));
   std::unique_ptr<Core> core(new Core(std::move(parts)));
   // From here on nothing that another daemon changes is missed.
   TRY(core->parts_->keys->follow_changes());
@@ -391,6 +392,8 @@ void Core::start(const Config& config) {
 Core::~Core() {
   auto& parts = *parts_;
   // Those who make work first, then those who do it, then what they do it with.
+  parts.evidence_log.reset();
+  parts.push.reset();
   parts.doctor.reset();
   parts.rotation.reset();
   parts.migrator.reset();

@@ -8,7 +8,12 @@
 #include "api/router.h"
 #include "app/wiring.h"
 #include "app/wiring_parts.h"
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "base/envelope.h"
 #include "base/try.h"
+#include "core/succession.h"
+#include "evidence/archive.h"
 #include "evidence/evidence_service.h"
 #include "net/http_server.h"
 #include "telemetry/version.h"
@@ -101,6 +106,20 @@ Result<Frameworks> frameworks_of(const Config& config) {
   return made;
 }
 
+std::unique_ptr<EvidenceArchive> archive_of(Core::Parts& service) {
+  return std::make_unique<Archive>(ArchiveParts{
+      .log = service.evidence_log.get(),
+      .keys = *service.keys,
+      .clock = system_clock(),
+      .assert_statement = [&service](const CallContext& call, std::string_view type,
+                                     std::string_view payload) -> Result<std::string> {
+        const auto key = TRY(service.keys->service_key().get(call));
+        const auto signature = sign_assertion(*key, dsse_encode(type, as_bytes(payload)));
+        const EnvelopeSignature by_service{key->id, signature};
+        return dsse_envelope(type, payload, {&by_service, 1});
+      }});
+}
+
 std::string address(std::string_view scheme, const std::string& host, std::uint16_t port) {
   const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
   return fmt::format("{}://{}{}{}:{}", scheme, bare_v6 ? "[" : "", host, bare_v6 ? "]" : "", port);
@@ -112,6 +131,7 @@ struct Front::Parts {
   AdminAuthorizer authorizer;
   LogAuditSink audit;
   std::unique_ptr<EvidenceService> evidence;
+  std::unique_ptr<EvidenceArchive> archive;
   std::unique_ptr<Router> router;
   std::unique_ptr<HttpServer> server;
   std::vector<std::string> addresses;
@@ -133,13 +153,17 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
                     .frameworks = TRY(frameworks_of(config)),
                     .create_tenant = config.flag("betrace.kms.tenants.auto-create")
                                          ? creation_of(*service.keys, parts->audit)
-                                         : nullptr});
+                                         : nullptr,
+                    .log = service.evidence_log.get(),
+                    .blocking = &*service.heavy_threads});
+  parts->archive = archive_of(service);
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,
                                         .lifecycle = *service.lifecycle,
                                         .rotation = *service.rotation,
                                         .migration = *service.migrator,
                                         .evidence = *parts->evidence,
+                                        .archive = *parts->archive,
                                         .monitor = *service.monitor,
                                         .doctor = *service.doctor,
                                         .metrics = *service.metrics,

@@ -25,7 +25,10 @@
 #include "core/rotation_control.h"
 #include "core/service_doctor.h"
 #include "core/service_monitor.h"
+#include "core/service_seal.h"
 #include "core/witness.h"
+#include "evidence/checkpoint_push.h"
+#include "evidence/log_slot.h"
 #include "telemetry/metrics.h"
 #include "telemetry/span_exporter.h"
 #include "telemetry/trace.h"
@@ -56,6 +59,10 @@ struct Core::Parts {
   std::unique_ptr<Migrator> migrator;
   std::optional<ServiceMonitor> monitor, second_monitor;
   std::unique_ptr<ServiceDoctor> doctor;
+  std::unique_ptr<ServiceSeal> seal;
+  std::unique_ptr<HttpClient> push_http;
+  std::unique_ptr<CheckpointPush> push;
+  std::unique_ptr<LogSlot> evidence_log;  // none: signatures alone
   std::optional<Housekeeper> housekeeper;
   std::jthread warming;
 };
@@ -65,5 +72,7 @@ Result<std::string> store_file(const Config& config);
 // Refuses a store that is older than it was, and destroys again what was destroyed before it was
 // restored. Errors: conflict, corrupt.
 Status check_history(Core::Parts& parts, const Config& config);
+// The evidence log, unless it is switched off. Errors: invalid_argument, naming the key.
+Status make_evidence_log(Core::Parts& parts, const Config& config);
 
 }  // namespace betrace::kms

@@ -247,8 +247,12 @@ std::optional<SystemTime> parse_utc_time(std::string_view text) {
                                          std::chrono::day(static_cast<unsigned>(day))};
   const auto fraction = text.substr(19, text.size() - 20);
   if (!date.ok() || (!fraction.empty() && fraction.front() != '.')) return std::nullopt;
+  auto thousandths = std::string(fraction.substr(fraction.empty() ? 0 : 1, 3));
+  thousandths.resize(3, '0');
+  const int milliseconds = digits(thousandths, 0, 3);
+  if (milliseconds < 0) return std::nullopt;
   return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
+         std::chrono::seconds(second) + std::chrono::milliseconds(milliseconds);
 }
 
 std::string file_stamp(SystemTime at) {

@@ -1,6 +1,7 @@
 // The words of the public enumerations, and the checks of the public identifiers.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "betrace/kms/error.h"
 #include "betrace/kms/key.h"
@@ -99,6 +100,20 @@ Result<KeyType> parse_key_type(std::string_view text) {
     if (to_string(type) == text) return type;
   }
   return fail(ErrorCode::invalid_argument, "a key type is signing or encryption");
+}
+
+std::string_view key_status(KeyState state) {
+  switch (state) {
+    case KeyState::active:
+      return "ACTIVE";
+    case KeyState::rotated:
+      return "DEPRECATED";
+    case KeyState::revoked:
+      return "REVOKED";
+    case KeyState::destroyed:
+      return "DESTROYED";
+  }
+  std::unreachable();
 }
 
 Result<KeyState> parse_key_state(std::string_view text) {

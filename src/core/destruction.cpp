@@ -6,8 +6,8 @@
 #include "base/canonical_json.h"
 #include "base/encoding.h"
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
-#include "core/json_note.h"
 
 namespace betrace::kms {
 namespace {

@@ -7,10 +7,10 @@
 #include "base/canonical_json.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "base/envelope.h"
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
-#include "core/envelope.h"
-#include "core/json_note.h"
 #include "core/succession.h"
 
 namespace betrace::kms {

@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 
+#include "base/envelope.h"
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
 #include "core/destruction.h"
-#include "core/envelope.h"
-#include "core/json_note.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {

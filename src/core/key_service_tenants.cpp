@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/envelope.h"
 #include "base/try.h"
-#include "core/envelope.h"
 #include "core/key_service_impl.h"
 #include "core/retrieval_span.h"
 #include "core/run_on.h"

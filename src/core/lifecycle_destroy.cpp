@@ -3,8 +3,8 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "base/envelope.h"
 #include "base/try.h"
-#include "core/envelope.h"
 #include "core/lifecycle.h"
 #include "core/run_on.h"
 #include "core/succession.h"

@@ -1,8 +1,8 @@
 #include "core/migration_note.h"
 
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
-#include "core/json_note.h"
 
 namespace betrace::kms {
 namespace {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/json.h"
-#include "core/json_note.h"
+#include "base/json_note.h"
 
 namespace betrace::kms {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
-#include "core/json_note.h"
 
 namespace betrace::kms {
 namespace {

@@ -5,7 +5,7 @@
 #include "base/canonical_json.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
-#include "core/envelope.h"
+#include "base/envelope.h"
 
 namespace betrace::kms {
 namespace {

@@ -9,13 +9,10 @@
 #include "betrace/kms/key.h"
 #include "betrace/kms/signer.h"
 
+#include "base/envelope.h"
 #include "core/cached_keys.h"
 
 namespace betrace::kms {
-
-inline constexpr std::string_view public_key_type = "application/vnd.betrace.public-key.v1+json";
-inline constexpr std::string_view succession_type =
-    "application/vnd.betrace.key-succession.v1+json";
 
 Bytes sign_assertion(const SigningKey& key, ByteView encoded);
 

@@ -39,12 +39,6 @@ std::optional<std::uint64_t> decimal(std::string_view text) {
   return number;
 }
 
-bool is_note_name(std::string_view name) {
-  return !name.empty() && std::ranges::none_of(name, [](char c) {
-    return c == '+' || static_cast<unsigned char>(c) <= ' ';
-  });
-}
-
 bool is_signed_by(std::string_view line, const NoteKey& key, std::string_view text) {
   if (!line.starts_with(signature_mark)) return false;
   line.remove_prefix(signature_mark.size());
@@ -96,6 +90,12 @@ Result<Checkpoint> Checkpoint::parse(std::string_view text) {
   return checkpoint;
 }
 
+bool NoteKey::has_valid_name() const {
+  return !name.empty() && std::ranges::none_of(name, [](char c) {
+    return c == '+' || static_cast<unsigned char>(c) <= ' ';
+  });
+}
+
 std::uint32_t NoteKey::hash() const {
   const std::array<std::uint8_t, 2> between{'\n', ed25519_note};
   const auto digest = sha256({as_bytes(name), between, public_key});
@@ -120,7 +120,7 @@ Result<NoteKey> NoteKey::parse(std::string_view text) {
   }
   NoteKey key{.name = std::string(text.substr(0, first)),
               .public_key = Bytes(typed->begin() + 1, typed->end())};
-  if (!is_note_name(key.name)) return malformed("log key: the name is empty or has white space");
+  if (!key.has_valid_name()) return malformed("log key: the name is empty or has white space");
   if (fmt::format("{:08x}", key.hash()) != text.substr(first + 1, second - first - 1)) {
     return malformed("log key: the hash is not that of the name and the key");
   }

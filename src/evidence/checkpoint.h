@@ -36,6 +36,7 @@ struct NoteKey {
   std::string name;  // no white space, no '+', not empty
   Bytes public_key;  // Ed25519, 32 bytes
 
+  bool has_valid_name() const;
   std::uint32_t hash() const;
   std::string text() const;
   // Errors: invalid_argument; also when the hash is not that of the name and the key.

@@ -5,14 +5,12 @@
 #include <filesystem>
 #include <system_error>
 
-#include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
-#include <boost/json/value.hpp>
 #include <fmt/format.h>
 #include <pthread.h>
 
 #include "base/encoding.h"
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
 #include "telemetry/log.h"
 
@@ -236,6 +234,7 @@ void EvidenceLog::append(std::vector<Leaf> leaves, std::vector<JournalRecord> al
         }
         if (due) due_.notify_one();
         if (!written) return batch->done(std::unexpected(written.error()));
+        parts_.metrics.evidence_leaves.Increment(static_cast<double>(batch->leaves.size()));
         batch->done(std::move(batch->indices));
       });
 }
@@ -281,7 +280,11 @@ Status EvidenceLog::publish() {
   auto status = write(unwritten_);
   const std::lock_guard lock(mutex_);
   trouble_ = status ? "" : status.error().message;
-  if (!status) return status;
+  if (!status) {
+    parts_.metrics.checkpoints_failed.Increment();
+    return status;
+  }
+  parts_.metrics.checkpoints_made.Increment(static_cast<double>(unwritten_.size()));
   unwritten_.clear();
   std::erase_if(tenants_, [&](const auto& each) {
     return tenants_.size() > tenants_kept_max && !each.second.grown;
@@ -334,8 +337,8 @@ Status EvidenceLog::write(const std::vector<Publication>& all) {
                                 .root = each.root,
                                 .time = parts_.clock.now()};
     auto note = signing.sign(checkpoint);
-    const boost::json::object line{{"size", each.size}, {"note", note}};
-    TRY(append_line(folder_of(each.tenant) + "/checkpoints.jsonl", boost::json::serialize(line)));
+    TRY(append_line(folder_of(each.tenant) + "/checkpoints.jsonl",
+                    JsonNote().count("size", each.size).text("note", note).str()));
     TRY(write_file(folder_of(each.tenant) + "/checkpoint", note));
     checkpoints.push_back(
         {.tenant = each.tenant, .checkpoint = checkpoint, .note = std::move(note)});
@@ -373,8 +376,9 @@ Result<EvidenceLog::Published> EvidenceLog::published(const TenantId& tenant) co
   return published_of(tenant, *std::move(note), path);
 }
 
-Result<EvidenceLog::Published> EvidenceLog::first_published(const TenantId& tenant,
-                                                            std::uint64_t size) const {
+Result<std::vector<EvidenceLog::Published>> EvidenceLog::all_published(
+    const TenantId& tenant) const {
+  std::vector<Published> all;
   const auto path = folder_of(tenant) + "/checkpoints.jsonl";
   const auto text = TRY(read_whole_file(path));
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
@@ -383,12 +387,10 @@ Result<EvidenceLog::Published> EvidenceLog::first_published(const TenantId& tena
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
     JsonDocument document;
     if (!document.parse(line) || !document.root().is_object()) continue;  // cut off by a crash
-    const auto* const note = document.root().get_object().if_contains("note");
-    if (note == nullptr || !note->is_string()) continue;
-    auto found = TRY(published_of(tenant, std::string(note->get_string()), path));
-    if (found.checkpoint.size >= size) return found;
+    auto found = TRY(published_of(tenant, text_of(document.root(), "note"), path));
+    all.push_back(std::move(found));
   }
-  return published(tenant);
+  return all;
 }
 
 }  // namespace betrace::kms

@@ -25,6 +25,7 @@
 #include "evidence/log_key.h"
 #include "evidence/merkle.h"
 #include "evidence/tiles.h"
+#include "telemetry/metrics.h"
 
 namespace betrace::kms {
 
@@ -47,7 +48,8 @@ class EvidenceLog {
   };
   struct Parts {
     LogKeySeal seal;
-    const Clock& clock;  // must outlive the log
+    const Clock& clock;  // it and the metrics must outlive the log
+    Metrics& metrics;
     // Told of every checkpoint, on the log's thread.
     std::function<void(const Published&)> on_checkpoint = {};
   };
@@ -77,8 +79,9 @@ class EvidenceLog {
 
   // The newest checkpoint. Errors: not_found when there is none; store_unavailable; corrupt.
   Result<Published> published(const TenantId& tenant) const;
-  // The oldest checkpoint of at least that size. Errors: as published().
-  Result<Published> first_published(const TenantId& tenant, std::uint64_t size) const;
+  // All checkpoints, the oldest first; their signatures are not checked. Errors: store_unavailable;
+  // corrupt.
+  Result<std::vector<Published>> all_published(const TenantId& tenant) const;
   TileReader tiles(const TenantId& tenant, std::uint64_t size) const;
   // Errors: those of the seal.
   Result<NoteKey> public_key();

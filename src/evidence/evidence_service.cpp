@@ -1,7 +1,9 @@
 #include "evidence/evidence_service.h"
 
+#include <algorithm>
 #include <atomic>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -15,7 +17,7 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "base/try.h"
-#include "evidence/span.h"
+#include "evidence/archive.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -131,8 +133,9 @@ struct Job {
     return false;
   }
   void close() {
-    if (--open == 0) done(std::exchange(answer, {}));
+    if (--open == 0) finish();
   }
+  void finish() { done(std::exchange(answer, {})); }
 
   const CallContext call;
   Metrics& metrics;
@@ -167,10 +170,13 @@ Error not_allowed(const TenantId& tenant) {
 
 // --- signing ------------------------------------------------------------------------------------
 
-struct EvidenceService::Signing : Job<WipedString> {
+struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this<Signing> {
   using Job::Job;
+  const LogSlot* log = nullptr;
   std::vector<std::optional<ComplianceSpan>> fresh;  // to be signed
   std::vector<std::optional<SignedSpan>> came_signed;
+  std::vector<std::size_t> newly_signed;
+  std::mutex mutex;  // of newly_signed, while groups are signed side by side
 
   void refuse(std::size_t index, Error error) {
     const bool ours =
@@ -194,17 +200,51 @@ struct EvidenceService::Signing : Job<WipedString> {
       } else if (const auto& one = (*signatures)[n]; !one) {
         refuse(index, one.error());
       } else {
-        metrics.spans_signed.Increment();
         answer.items[index] = fresh[index]->signed_json(one->key_id, one->bytes);
+        const std::lock_guard lock(mutex);
+        newly_signed.push_back(index);
       }
     }
     close();
+  }
+
+  void close() {
+    if (--open > 0) return;
+    if (log == nullptr || newly_signed.empty()) return count_and_finish({});
+    const auto evidence_log = log->get();
+    if (!evidence_log) return count_and_finish(std::unexpected(evidence_log.error()));
+    std::ranges::sort(newly_signed);
+    std::vector<EvidenceLog::Leaf> leaves;
+    leaves.reserve(newly_signed.size());
+    for (const auto index : newly_signed) {
+      leaves.push_back(
+          {.tenant = fresh[index]->tenant(), .bytes = std::string(*answer.items[index])});
+    }
+    (*evidence_log)
+        ->append(std::move(leaves), {},
+                 [self = shared_from_this()](const Result<std::vector<std::uint64_t>>& indices) {
+                   self->count_and_finish(indices ? Status() : std::unexpected(indices.error()));
+                 });
+  }
+
+ private:
+  // A signature that is in no log was never made.
+  void count_and_finish(const Status& logged) {
+    for (const auto index : newly_signed) {
+      if (logged) {
+        metrics.spans_signed.Increment();
+      } else {
+        refuse(index, logged.error());
+      }
+    }
+    finish();
   }
 };
 
 void EvidenceService::sign_spans(CallContext call, std::string_view document,
                                  Done<Items<Result<WipedString>>> done) {
   const auto job = std::make_shared<Signing>(std::move(call), parts_.metrics, std::move(done));
+  job->log = parts_.log;
   if (!job->read(document)) return;
   job->fresh.resize(job->values.size());
   job->came_signed.resize(job->values.size());
@@ -348,15 +388,47 @@ void EvidenceService::verify_tenant(const std::shared_ptr<Verifying>& job, const
   }
   parts_.keys.verify(
       job->call, tenant, group->requests,
-      [job, group](Result<std::vector<Result<Verification>>> verified) {
+      [this, job, group](Result<std::vector<Result<Verification>>> verified) {
         for (std::size_t n = 0; n < group->which.size(); ++n) {
           const auto index = group->which[n];
-          job->decide(index,
-                      verdict_of(job->spans[index],
-                                 verified ? (*verified)[n] : std::unexpected(verified.error())));
+          const auto each = verified ? (*verified)[n] : std::unexpected(verified.error());
+          auto verdict = verdict_of(job->spans[index], each);
+          const bool old_perhaps = each && each->valid && !each->trusted && each->revoked_at;
+          if (old_perhaps && parts_.log != nullptr) {
+            ++job->open;
+            look_for_proof(job, index, *each->revoked_at, *std::move(verdict));
+          } else {
+            job->decide(index, std::move(verdict));
+          }
         }
         job->close();
       });
+}
+
+// Whether the log had the span before its key was revoked: then whoever has the key since cannot
+// have made it.
+void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t index,
+                                     SystemTime revoked_at, SpanVerdict verdict) {
+  const auto look = [this, job, index, revoked_at, verdict]() mutable {
+    const auto log = parts_.log->get();
+    WipedString leaf;
+    append_canonical_json(*job->values[index], leaf);
+    const auto seen = log ? first_seen(**log, *job->spans[index].owner, as_bytes(leaf))
+                          : std::unexpected(log.error());
+    if (seen && seen->checkpoint.time < revoked_at) {
+      verdict.valid = true;
+      verdict.message = fmt::format(
+          "Signature valid: the key was revoked at {}, and the checkpoint of {} has "
+          "the span",
+          rfc3339(revoked_at), rfc3339(seen->checkpoint.time));
+    }
+    job->decide(index, std::move(verdict));
+    job->close();
+  };
+  if (parts_.blocking->post(look)) return;
+  job->decide(index,
+              fail(ErrorCode::overloaded, "too much work is waiting; try again in a moment"));
+  job->close();
 }
 
 }  // namespace betrace::kms

@@ -9,7 +9,10 @@
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/evidence.h"
 
+#include "base/executor.h"
 #include "evidence/frameworks.h"
+#include "evidence/log_slot.h"
+#include "evidence/span.h"
 #include "telemetry/metrics.h"
 
 namespace betrace::kms {
@@ -26,6 +29,9 @@ struct EvidenceParts {
   // Makes a tenant for its first span; empty: it must be there.
   std::function<void(const CallContext&, const TenantId&, Done<TenantDescription>)> create_tenant =
       {};
+  // Every span is in it before it is answered; none: signatures alone.
+  const LogSlot* log = nullptr;
+  Executor* blocking = nullptr;  // where the log is searched; needed with `log`
 };
 
 class EvidenceService final : public Evidence {
@@ -46,6 +52,8 @@ class EvidenceService final : public Evidence {
   void check_signed(const std::shared_ptr<Signing>& job, std::size_t which);
   void verify_tenant(const std::shared_ptr<Verifying>& job, const TenantId& tenant,
                      std::vector<std::size_t> which);
+  void look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t index,
+                      SystemTime revoked_at, SpanVerdict verdict);
 
   const EvidenceParts parts_;
 };

@@ -2,15 +2,13 @@
 
 #include <array>
 
-#include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
-#include <boost/json/value.hpp>
 #include <fmt/format.h>
 
 #include "base/crypto.h"
 #include "base/durable_file.h"
 #include "base/encoding.h"
 #include "base/json.h"
+#include "base/json_note.h"
 #include "base/try.h"
 
 namespace betrace::kms {
@@ -25,11 +23,6 @@ std::unexpected<Error> corrupt(const std::string& path, std::string_view why) {
   return fail(ErrorCode::corrupt, fmt::format("{}: {}", path, why));
 }
 
-std::string text_in(const boost::json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  return value && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-
 }  // namespace
 
 Result<LogKey> LogKey::load_or_make(const std::string& folder, const std::string& name,
@@ -42,19 +35,18 @@ Result<LogKey> LogKey::load_or_make(const std::string& folder, const std::string
     const auto seed = SecretBytes::random(32);
     auto key = ed25519_key_from_seed(seed);
     auto public_key = public_half(fmt::format("{}-{}", name, hex_encode(suffix)), key);
-    const boost::json::object file{{"key", public_key.text()},
-                                   {"sealed", base64_encode(TRY(seal.seal(seed)))}};
-    TRY(replace_file(path, boost::json::serialize(file) + "\n"));
+    const auto sealed = base64_encode(TRY(seal.seal(seed)));
+    TRY(replace_file(path, JsonNote().text("key", public_key.text()).text("sealed", sealed).str()));
     return LogKey(std::move(public_key), std::move(key));
   }
   JsonDocument document;
   if (!document.parse(*text) || !document.root().is_object()) {
     return corrupt(path, "it is not a JSON object");
   }
-  const auto& file = document.root().get_object();
-  auto public_key = NoteKey::parse(text_in(file, "key"));
+  const auto& file = document.root();
+  auto public_key = NoteKey::parse(text_of(file, "key"));
   if (!public_key) return corrupt(path, public_key.error().message);
-  const auto sealed = base64_decode(text_in(file, "sealed"));
+  const auto sealed = base64_decode(text_of(file, "sealed"));
   if (!sealed) return corrupt(path, "'sealed' is not base64");
   const auto seed = TRY(seal.open(*sealed));
   if (seed.size() != 32) return corrupt(path, "what was sealed is no key");

@@ -94,6 +94,25 @@ void append_encoded(const WipedString& json, WipedBytes& out) {
 
 }  // namespace
 
+std::optional<SystemTime> rfc3339_time(std::string_view text) {
+  if (!is_timestamp(text)) return std::nullopt;
+  std::chrono::minutes offset{};
+  const auto zone = text.size() - 6;
+  std::string local(text.substr(0, text.back() == 'Z' ? text.size() - 1 : zone));
+  if (text.back() != 'Z') {
+    const auto number = [&](std::size_t at) {
+      return (text[at] - '0') * 10 + (text[at + 1] - '0');
+    };
+    offset = std::chrono::hours(number(zone + 1)) + std::chrono::minutes(number(zone + 4));
+    if (text[zone] == '-') offset = -offset;
+  }
+  const bool leap = local.substr(17, 2) == "60";  // the second that follows
+  if (leap) local.replace(17, 2, "59");
+  const auto time = parse_utc_time(local + "Z");
+  if (!time) return std::nullopt;
+  return *time - offset + std::chrono::seconds(leap ? 1 : 0);
+}
+
 CanonicalFields::CanonicalFields(const object& from, std::optional<std::string_view> without) {
   fields_.reserve(from.size());
   std::vector<const boost::json::key_value_pair*> members;

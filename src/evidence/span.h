@@ -9,6 +9,7 @@
 
 #include <boost/json/fwd.hpp>
 
+#include "betrace/kms/clock.h"
 #include "betrace/kms/key.h"
 #include "betrace/kms/result.h"
 #include "betrace/kms/secret_bytes.h"
@@ -20,6 +21,9 @@
 namespace betrace::kms {
 
 inline constexpr std::string_view span_type = "application/vnd.betrace.compliance-span.v1+json";
+
+// RFC 3339 with any offset and fraction, to the millisecond; nothing when it is malformed.
+std::optional<SystemTime> rfc3339_time(std::string_view text);
 
 // An object's fields in their RFC 8785 form and order, to be joined with further ones.
 class CanonicalFields {

@@ -116,6 +116,9 @@ struct Metrics::State {
   Counters verifications = family<Counters>("kms_verifications_total");
   Counters spans = family<Counters>("kms_compliance_spans_total");
   Counters span_verifications = family<Counters>("kms_compliance_verifications_total");
+  Counters evidence_leaves = family<Counters>("kms_evidence_leaves_total");
+  Counters checkpoints = family<Counters>("kms_evidence_checkpoints_total");
+  Counters pushes = family<Counters>("kms_evidence_pushes_total");
   Counters decryptions = family<Counters>("kms_decryptions_total");
   Counters trace_spans_dropped = family<Counters>("kms_trace_spans_dropped_total");
   Histograms operation_seconds = family<Histograms>("kms_operation_seconds");
@@ -135,12 +138,12 @@ struct Metrics::State {
 std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
   auto families = process_metrics();
   const prometheus::Collectable* all[] = {
-      &retrieve_signing,  &retrieve_public, &retrieve_encryption, &rotation_success,
-      &rotation_failures, &tenants_rotated, &rotation_duration,   &signatures,
-      &stale_signatures,  &encryptions,     &verifications,       &decryptions,
-      &operation_seconds, &errors,          &breaker_state,       &provider_up,
-      &http_requests,     &build_info,      &trace_spans_dropped, &spans,
-      &span_verifications};
+      &retrieve_signing,   &retrieve_public, &retrieve_encryption, &rotation_success,
+      &rotation_failures,  &tenants_rotated, &rotation_duration,   &signatures,
+      &stale_signatures,   &encryptions,     &verifications,       &decryptions,
+      &operation_seconds,  &errors,          &breaker_state,       &provider_up,
+      &http_requests,      &build_info,      &trace_spans_dropped, &spans,
+      &span_verifications, &evidence_leaves, &checkpoints,         &pushes};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }
@@ -180,7 +183,11 @@ Metrics::Metrics(std::string_view provider)
       spans_invalid(state_->span_verifications.Add({{"result", "invalid"}})),
       decryptions_success(state_->decryptions.Add({{"result", "success"}})),
       decryptions_failure(state_->decryptions.Add({{"result", "failure"}})),
-      trace_spans_dropped(state_->trace_spans_dropped.Add({})) {
+      trace_spans_dropped(state_->trace_spans_dropped.Add({})),
+      evidence_leaves(state_->evidence_leaves.Add({})),
+      checkpoints_made(state_->checkpoints.Add({{"result", "made"}})),
+      checkpoints_failed(state_->checkpoints.Add({{"result", "failed"}})) {
+  for (const char* result : {"sent", "failed"}) evidence_pushes(result);
   for (const char* operation : operations) {
     operation_seconds(provider, operation);
     for (const ErrorCode error : provider_errors) errors(operation, error);
@@ -190,6 +197,10 @@ Metrics::Metrics(std::string_view provider)
 }
 
 Metrics::~Metrics() = default;
+
+prometheus::Counter& Metrics::evidence_pushes(std::string_view result) {
+  return state_->pushes.Add({{"result", std::string(result)}});
+}
 
 prometheus::Histogram& Metrics::operation_seconds(std::string_view provider,
                                                   std::string_view operation) {

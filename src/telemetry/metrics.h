@@ -56,7 +56,12 @@ class Metrics {
   prometheus::Counter& decryptions_success;
   prometheus::Counter& decryptions_failure;
   prometheus::Counter& trace_spans_dropped;
+  prometheus::Counter& evidence_leaves;
+  prometheus::Counter& checkpoints_made;
+  prometheus::Counter& checkpoints_failed;
 
+  // kms_evidence_pushes_total{result}: sent, failed.
+  prometheus::Counter& evidence_pushes(std::string_view result);
   // kms_operation_seconds{provider,operation}; operations generate_data_key, encrypt, decrypt,
   // describe_key.
   prometheus::Histogram& operation_seconds(std::string_view provider, std::string_view operation);

@@ -76,6 +76,7 @@ struct ApiWorld {
   FakeRotation rotation;
   FakeMigration migration;
   FakeEvidence evidence;
+  FakeArchive archive;
   FakeMonitor monitor;
   FakeDoctor doctor;
   Metrics metrics{"local"};
@@ -98,6 +99,7 @@ struct ApiWorld {
                                                .rotation = rotation,
                                                .migration = migration,
                                                .evidence = evidence,
+                                               .archive = archive,
                                                .monitor = monitor,
                                                .doctor = doctor,
                                                .metrics = metrics,

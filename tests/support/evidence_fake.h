@@ -35,4 +35,43 @@ class FakeEvidence final : public Evidence {
   }
 };
 
+// An archive by order. Not thread-safe.
+class FakeArchive final : public EvidenceArchive {
+ public:
+  Result<std::string> text = "text";
+  Inclusion included;
+  std::uint64_t first = 0, begin = 0, end = 0;
+  std::optional<std::uint64_t> held;
+  Hash leaf{};
+  Period period;
+
+  Result<std::string> log_key() override { return text; }
+  Result<std::string> checkpoint(const TenantId&) override { return text; }
+  Result<Inclusion> inclusion(const TenantId&, std::uint64_t index) override {
+    if (!text) return std::unexpected(text.error());
+    included.index = index;
+    return included;
+  }
+  Result<Inclusion> inclusion(const TenantId&, const Hash& of) override {
+    leaf = of;
+    return included;
+  }
+  Result<Consistency> consistency(const TenantId&, std::uint64_t of) override {
+    first = of;
+    return Consistency{.first = of, .second = 9, .proof = {Hash{}}, .checkpoint = "note"};
+  }
+  Result<std::vector<std::string>> leaves(const TenantId&, std::uint64_t from, std::uint64_t until,
+                                          std::size_t) override {
+    begin = from;
+    end = until;
+    return std::vector<std::string>{"{}", "{\"a\":1}"};
+  }
+  Result<BundleHead> bundle_head(const CallContext&, const TenantId&, const Period& of,
+                                 std::optional<std::uint64_t> size) override {
+    period = of;
+    held = size;
+    return BundleHead{.line = "{}", .begin = 3, .end = 5};
+  }
+};
+
 }  // namespace betrace::kms

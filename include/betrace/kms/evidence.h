@@ -2,6 +2,8 @@
 // is docs/evidence-format.md. Nothing here knows HTTP or the store.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "betrace/kms/call_context.h"
+#include "betrace/kms/clock.h"
 #include "betrace/kms/key.h"
 #include "betrace/kms/key_service.h"
 #include "betrace/kms/result.h"
@@ -63,6 +66,53 @@ class Evidence {
   // KeyService::verify() that say nothing about the span (store_unavailable, overloaded, corrupt).
   virtual void verify_spans(CallContext call, std::string_view document,
                             Done<Items<Result<SpanVerdict>>> done) = 0;
+};
+
+// The log of signed evidence, for those who read it: proofs that a span is in it, that it only ever
+// grew, and whole bundles for somebody without a network. Hashes are SHA-256 as in RFC 6962. Every
+// call blocks. Errors of all: store_unavailable when the log cannot be used; corrupt; those of the
+// provider when the log's key has yet to be opened.
+class EvidenceArchive {
+ public:
+  using Hash = std::array<std::uint8_t, 32>;
+  struct Inclusion {
+    std::uint64_t index = 0, size = 0;
+    Hash leaf{};
+    std::vector<Hash> proof;
+    std::string checkpoint;  // of `size`, a signed note
+  };
+  struct Consistency {
+    std::uint64_t first = 0, second = 0;
+    std::vector<Hash> proof;
+    std::string checkpoint;  // of `second`
+  };
+  // Inclusive and exclusive; as evidence says of itself in `timestamp`.
+  struct Period {
+    std::optional<SystemTime> from, to;
+  };
+  struct BundleHead {
+    std::string line;                  // the first line of the bundle
+    std::uint64_t begin = 0, end = 0;  // of the leaves that follow, one to a line
+  };
+
+  virtual ~EvidenceArchive() = default;
+  // The key of checkpoints, "name+hash+base64" (C2SP signed-note).
+  virtual Result<std::string> log_key() = 0;
+  // Made now when the log has grown. Errors: not_found when the tenant has no evidence.
+  virtual Result<std::string> checkpoint(const TenantId& tenant) = 0;
+  // By index or by the hash of the leaf. Errors: not_found when it is not in the log.
+  virtual Result<Inclusion> inclusion(const TenantId& tenant, std::uint64_t index) = 0;
+  virtual Result<Inclusion> inclusion(const TenantId& tenant, const Hash& leaf) = 0;
+  // Errors: invalid_argument when the log has never had `first` leaves.
+  virtual Result<Consistency> consistency(const TenantId& tenant, std::uint64_t first) = 0;
+  // Leaves [begin, end), from the first on as many as `bytes_max` allows, at least one.
+  virtual Result<std::vector<std::string>> leaves(const TenantId& tenant, std::uint64_t begin,
+                                                  std::uint64_t end, std::size_t bytes_max) = 0;
+  // All leaves whose time is in the period, those between them, and what proves them. With the
+  // proof that the log continues the one of `held` leaves. Errors: not_found; invalid_argument.
+  virtual Result<BundleHead> bundle_head(const CallContext& call, const TenantId& tenant,
+                                         const Period& period,
+                                         std::optional<std::uint64_t> held) = 0;
 };
 
 }  // namespace betrace::kms

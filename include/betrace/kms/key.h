@@ -21,7 +21,9 @@ using SystemTime = std::chrono::sys_time<std::chrono::milliseconds>;
 enum class KeyType : std::uint8_t { signing, encryption };
 enum class KeyState : std::uint8_t { active, rotated, revoked, destroyed };
 
-std::string_view to_string(KeyType type);    // "signing", "encryption"
+std::string_view to_string(KeyType type);  // "signing", "encryption"
+// As documents for others name it: "ACTIVE", "DEPRECATED" (rotated), "REVOKED", "DESTROYED".
+std::string_view key_status(KeyState state);
 std::string_view to_string(KeyState state);  // "active", "rotated", "revoked", "destroyed"
 Result<KeyType> parse_key_type(std::string_view text);
 Result<KeyState> parse_key_state(std::string_view text);

@@ -186,6 +186,7 @@ TEST(Authorization, ADenialIs403AndAudited) {
                                                    .rotation = world.rotation,
                                                    .migration = world.migration,
                                                    .evidence = world.evidence,
+                                                   .archive = world.archive,
                                                    .monitor = world.monitor,
                                                    .doctor = world.doctor,
                                                    .metrics = world.metrics,

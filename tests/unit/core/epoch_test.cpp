@@ -1,7 +1,7 @@
 // The store's epoch, what stands outside the store, and a store that went back.
 #include <gmock/gmock-matchers.h>
 
-#include "core/envelope.h"
+#include "base/envelope.h"
 #include "core/history.h"
 #include "core/succession.h"
 #include "support/life_fixture.h"

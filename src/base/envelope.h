@@ -11,6 +11,11 @@
 
 namespace betrace::kms {
 
+// What the service key asserts about keys.
+inline constexpr std::string_view public_key_type = "application/vnd.betrace.public-key.v1+json";
+inline constexpr std::string_view succession_type =
+    "application/vnd.betrace.key-succession.v1+json";
+
 struct EnvelopeSignature {
   KeyId key;
   std::span<const std::uint8_t> bytes;

@@ -1,4 +1,4 @@
-#include "core/envelope.h"
+#include "base/envelope.h"
 
 #include <utility>
 
@@ -10,7 +10,7 @@
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/json.h"
-#include "core/json_note.h"
+#include "base/json_note.h"
 
 namespace betrace::kms {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/json_note.h"
+#include "base/json_note.h"
 
 #include <algorithm>
 

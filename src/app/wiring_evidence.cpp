@@ -1,0 +1,78 @@
+// The evidence log: where it is, what seals its key, who is handed its checkpoints.
+#include <fmt/format.h>
+
+#include "app/wiring_parts.h"
+#include "base/try.h"
+#include "net/curl_client.h"
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+namespace {
+
+constexpr std::string_view seal_purpose = "betrace-kms evidence log key v1";
+
+CallContext seal_call() {
+  auto call = CallContext::system("evidence-log");
+  call.deadline = system_clock().steady_now() + std::chrono::seconds(10);
+  return call;
+}
+
+LogKeySeal seal_of(ServiceSeal& seal) {
+  return {
+      .seal =
+          [&seal](const SecretBytes& secret) {
+            return seal.seal(seal_call(), seal_purpose, secret);
+          },
+      .open = [&seal](ByteView sealed) { return seal.open(seal_call(), seal_purpose, sealed); }};
+}
+
+Status make_push(Core::Parts& parts, const Config& config) {
+  constexpr std::string_view key = "betrace.evidence.checkpoint.push";
+  auto target = config.text(key);
+  if (target.empty()) return {};
+  parts.push_http = make_http_client();
+  auto push =
+      CheckpointPush::to(std::move(target), *parts.push_http, system_clock(), *parts.metrics);
+  if (!push) push.error().message = fmt::format("{}: {}", key, push.error().message);
+  parts.push = TRY(std::move(push));
+  return {};
+}
+
+}  // namespace
+
+Status make_evidence_log(Core::Parts& parts, const Config& config) {
+  if (!config.flag("betrace.evidence.log.enabled")) {
+    logger(log_category::kms)
+        .info("Compliance spans are signed and go into no log (betrace.evidence.log.enabled)");
+    return {};
+  }
+  TRY(make_push(parts, config));
+  parts.seal = std::make_unique<ServiceSeal>(*parts.store, *parts.opener, system_clock());
+  EvidenceLogOptions options{
+      .folder = config.text("betrace.evidence.log.folder"),
+      .name = config.text("betrace.evidence.log.name"),
+      .interval =
+          std::chrono::seconds(config.integer("betrace.evidence.checkpoint.interval-seconds")),
+      .leaves_max =
+          static_cast<std::uint64_t>(config.integer("betrace.evidence.checkpoint.leaves"))};
+  const NoteKey named{.name = options.name};
+  if (!named.has_valid_name()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("betrace.evidence.log.name: '{}' is not accepted; a name without "
+                            "white space and '+' is",
+                            options.name));
+  }
+  EvidenceLog::Parts log_parts{
+      .seal = seal_of(*parts.seal), .clock = system_clock(), .metrics = *parts.metrics};
+  if (parts.push) {
+    log_parts.on_checkpoint = [push = parts.push.get()](const EvidenceLog::Published& checkpoint) {
+      push->push(checkpoint);
+    };
+  }
+  parts.evidence_log = std::make_unique<LogSlot>(
+      [options, log_parts] { return EvidenceLog::open(options, log_parts); }, system_clock(),
+      [](EvidenceLog& log) { log.start(); });
+  return {};
+}
+
+}  // namespace betrace::kms

@@ -1,0 +1,50 @@
+#include "evidence/log_slot.h"
+
+#include <pthread.h>
+
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+
+LogSlot::LogSlot(Open open, const Clock& clock, std::function<void(EvidenceLog&)> opened)
+    : open_(std::move(open)), clock_(clock), opened_(std::move(opened)) {
+  if (!try_to_open()) return;
+  thread_ = std::jthread([this](const std::stop_token& stop) {
+    pthread_setname_np(pthread_self(), "kms-log-slot");
+    while (clock_.sleep_for(std::chrono::seconds(2), stop) && try_to_open()) {
+    }
+  });
+}
+
+LogSlot::~LogSlot() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+}
+
+bool LogSlot::try_to_open() {
+  auto opened = open_();
+  if (opened && opened_) opened_(**opened);
+  auto& log = logger(log_category::kms);
+  const std::lock_guard lock(mutex_);
+  if (opened) {
+    if (!why_not_.message.empty()) log.info("The evidence log is open");
+    log_ = *std::move(opened);
+    return false;
+  }
+  const bool again = opened.error().code == ErrorCode::conflict;
+  if (opened.error().message != why_not_.message) {
+    log.warn("No compliance spans are signed: the evidence log cannot be opened: {}{}",
+             opened.error().message, again ? "; trying again" : "");
+  }
+  why_not_ = std::move(opened).error();
+  return again;
+}
+
+Result<EvidenceLog*> LogSlot::get() const {
+  const std::lock_guard lock(mutex_);
+  if (log_) return log_.get();
+  return fail(ErrorCode::store_unavailable, "the evidence log cannot be used: " + why_not_.message);
+}
+
+}  // namespace betrace::kms
