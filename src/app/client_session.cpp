@@ -43,6 +43,7 @@ Got<ExitCode> dispatch(const ClientSession& session) {
     return run_lifecycle_command(session);
   }
   if (command == "migrate") return run_migration_command(session);
+  if (command.starts_with("evidence ")) return run_evidence_command(session);
   if (command == "rotate" || command == "rotation-report") return run_rotation_command(session);
   return command.starts_with("tenants ") ? run_tenant_command(session) : run_key_command(session);
 }

@@ -61,5 +61,6 @@ Got<ExitCode> run_key_command(const ClientSession& session);
 Got<ExitCode> run_lifecycle_command(const ClientSession& session);
 Got<ExitCode> run_rotation_command(const ClientSession& session);
 Got<ExitCode> run_migration_command(const ClientSession& session);
+Got<ExitCode> run_evidence_command(const ClientSession& session);
 
 }  // namespace betrace::kms

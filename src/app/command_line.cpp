@@ -41,10 +41,6 @@ Finished mistake(const std::string& message) {
   return {.code = ExitCode::usage, .out = {}, .err = "betrace-kms: " + printable(message) + "\n"};
 }
 
-Finished not_yet(const std::string& name) {
-  return mistake(fmt::format("'{}' is not in this release yet.", name));
-}
-
 // The library's own sentence, and where help is.
 Finished usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const auto name = command_name(app);
@@ -73,8 +69,6 @@ std::variant<CommandLine, Finished> parse_command_line(std::vector<std::string> 
   }
   auto& line = values.line;
   line.command = command_name(*app);
-  const auto later = later_commands();
-  if (std::ranges::find(later, line.command) != later.end()) return not_yet(line.command);
   // As for java and the shell's variables, the last definition of a name counts.
   if (auto wrong = split_pairs(values.definitions, "-D", line.definitions, true); !wrong.empty()) {
     return mistake(wrong);

@@ -56,6 +56,7 @@ struct CommandLine {
   std::string from, to;  // of rotation-report
   std::string format;    // "json", "csv", "pdf"
   std::string output = "-";
+  std::string held_checkpoint, service_key, log_key, html;  // of evidence commands
   std::string bundle;  // of diagnose: the new file; empty: named after the time
   std::string after;   // of tenants list
   std::optional<std::uint32_t> limit;

@@ -1,7 +1,5 @@
 #include "app/command_tree.h"
 
-#include <array>
-
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -11,8 +9,6 @@
 
 namespace betrace::kms {
 namespace {
-
-constexpr std::array<std::string_view, 2> later = {"evidence", "verify-evidence"};
 
 class Tree {
  public:
@@ -30,12 +26,9 @@ class Tree {
     add_key_commands();
     add_lifecycle_commands();
     add_rotation_commands();
+    add_evidence_commands();
     add_store_commands();
     add_local_commands();
-    for (const auto name : later) {
-      auto* command = app_.add_subcommand(std::string(name), "Not in this release yet");
-      command->group("Not in this release yet")->prefix_command();
-    }
   }
 
  private:
@@ -313,6 +306,57 @@ class Tree {
         ->capture_default_str();
   }
 
+  void add_evidence_commands() {
+    auto& evidence = command(app_, "evidence", "The log of signed compliance spans",
+                             "betrace-kms evidence export --tenant acme -o acme.evidence");
+    evidence.require_subcommand(1);
+    auto& exported =
+        client(evidence, "export",
+               "Write an auditor's bundle: signed spans, what proves them, and the public keys",
+               "betrace-kms evidence export --tenant acme --from 2026-01-01 --to 2026-03-31 "
+               "-o acme-q1.evidence");
+    add_tenant(exported, true);
+    exported
+        .add_option("--from", line_.from,
+                    "First day or RFC 3339 time of the spans; the beginning when not given")
+        ->type_name("DATE");
+    exported.add_option("--to", line_.to, "Last day, or time; the end when not given")
+        ->type_name("DATE");
+    exported
+        .add_option("--checkpoint", line_.held_checkpoint,
+                    "An older checkpoint; the bundle proves that the log continues it")
+        ->type_name("FILE");
+    exported.add_option("-o,--output", line_.output, "The bundle")->type_name("FILE")->required();
+    auto& checkpoint =
+        client(evidence, "checkpoint",
+               "Print a signed checkpoint over all evidence of a tenant, to be kept elsewhere",
+               "betrace-kms evidence checkpoint --tenant acme > acme.checkpoint");
+    add_tenant(checkpoint, true);
+    client(evidence, "keys", "The keys that an auditor compares: the service's and the log's",
+           "betrace-kms evidence keys");
+
+    auto& verify =
+        command(app_, "verify-evidence",
+                "Verify a bundle without service, store or network; exit code 1 when anything in "
+                "it does not verify",
+                "betrace-kms verify-evidence acme-q1.evidence --checkpoint acme.checkpoint");
+    verify.add_option("file", line_.file, "The bundle")->type_name("FILE")->required();
+    verify
+        .add_option("--checkpoint", line_.held_checkpoint,
+                    "One that you kept: shows that nothing before it was changed or left out")
+        ->type_name("FILE");
+    verify
+        .add_option("--service-key", line_.service_key,
+                    "The service's public key, PEM or base64, as you know it from elsewhere")
+        ->type_name("B64|@FILE");
+    verify
+        .add_option("--log-key", line_.log_key,
+                    "The log's key, name+hash+base64, as you know it from elsewhere")
+        ->type_name("KEY|@FILE");
+    verify.add_option("--html", line_.html, "Write the report as a page, too")->type_name("FILE");
+    verify.add_flag("--json", line_.json, "Print the report as JSON");
+  }
+
   void add_store_commands() {
     auto& backup = command(app_, "backup",
                            "Copy the store, as it is at one moment, into a new file, while the "
@@ -367,7 +411,5 @@ std::shared_ptr<CLI::App> make_command_tree(CommandValues& values) {
   Tree(*app, values).build();
   return app;
 }
-
-std::span<const std::string_view> later_commands() { return later; }
 
 }  // namespace betrace::kms

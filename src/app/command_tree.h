@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -22,8 +21,5 @@ struct CommandValues {
 };
 
 std::shared_ptr<CLI::App> make_command_tree(CommandValues& values);
-
-// Names of commands that come with a later release.
-std::span<const std::string_view> later_commands();
 
 }  // namespace betrace::kms

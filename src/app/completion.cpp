@@ -50,8 +50,6 @@ Command describe(const CLI::App& app, const std::string& parent) {
     }
   }
   for (const auto* below : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const auto later = later_commands();
-    if (std::ranges::find(later, below->get_name()) != later.end()) continue;
     out.below.push_back(
         describe(*below, parent.empty() ? below->get_name() : parent + " " + below->get_name()));
     out.words.push_back(below->get_name());

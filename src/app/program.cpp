@@ -21,6 +21,7 @@
 #include "app/doctor_command.h"
 #include "app/hardening.h"
 #include "app/store_commands.h"
+#include "app/verify_evidence.h"
 #include "base/encoding.h"
 #include "base/try.h"
 #include "net/curl_client.h"
@@ -148,6 +149,15 @@ ExitCode run_command(std::vector<std::string> arguments, const World& world) {
   if (line.command == "doctor" || line.command == "diagnose") return doctor_command(line, world);
   if (line.command == "config") return show_config(line, world);
   if (is_store_command(line.command)) return store_command(line, world);
+  if (line.command == "verify-evidence") {
+    return verify_evidence({.file = line.file,
+                            .checkpoint = line.held_checkpoint,
+                            .service_key = line.service_key,
+                            .log_key = line.log_key,
+                            .html = line.html,
+                            .json = line.json},
+                           world);
+  }
   if (line.command == "version") return show_version(line, world);
   if (line.command == "completion") {
     world.out << completion_script(line.shell);

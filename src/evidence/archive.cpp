@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/json_note.h"
 #include "base/try.h"
+#include "evidence/bundle.h"
 #include "evidence/span.h"
 
 namespace betrace::kms {

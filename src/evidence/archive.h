@@ -11,10 +11,6 @@
 
 namespace betrace::kms {
 
-inline constexpr std::string_view bundle_type = "application/vnd.betrace.evidence-bundle.v1+json";
-// How the head of a bundle says what it is.
-inline constexpr std::string_view bundle_format = "betrace-evidence-bundle/1";
-
 // Where a log has the leaf of that hash. Errors: not_found.
 Result<std::uint64_t> index_of(const TileReader& tiles, const Digest& leaf);
 // The oldest checkpoint that has the leaf. Errors: not_found; those of the log.
