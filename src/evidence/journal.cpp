@@ -29,10 +29,9 @@ std::string positions_path(const std::string& folder) { return folder + "/positi
 
 Status make_folder(const std::string& folder) {
   std::error_code error;
-  if (fs::create_directories(folder, error)) {
-    fs::permissions(folder, fs::perms::owner_all, error);
-  }
-  if (!error) return {};
+  const bool made = fs::create_directories(folder, error);
+  if (made) fs::permissions(folder, fs::perms::owner_all, error);
+  if (!error) return made ? sync_folder((fs::path(folder) / "..").string()) : Status{};
   return fail(ErrorCode::store_unavailable,
               fmt::format("cannot make {}: {}", folder, error.message()));
 }
@@ -61,12 +60,15 @@ Journal::Journal(JournalOptions options, JournalDisk disk)
     : options_(std::move(options)), disk_(std::move(disk)) {}
 
 Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, JournalDisk disk) {
+  if (options.consumers.empty()) {
+    return fail(ErrorCode::invalid_argument, "a journal that nobody reads would only grow");
+  }
   TRY(make_folder(options.folder));
   std::unique_ptr<Journal> journal(new Journal(std::move(options), std::move(disk)));
   TRY(journal->load());
-  journal->thread_ = std::jthread([raw = journal.get()] {
+  journal->thread_ = std::jthread([raw = journal.get()](const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "kms-journal");
-    raw->run();
+    raw->run(stop);
   });
   return journal;
 }
@@ -80,7 +82,11 @@ Journal::~Journal() {
 Status Journal::load() {
   const auto found = TRY(segments_in(options_.folder));
   for (std::size_t i = 0; i < found.size(); ++i) {
-    const bool last = i + 1 == found.size();
+    // The first file of all and one behind others may have been in the making.
+    using Left = JournalSegment::Left;
+    const auto left = i + 1 < found.size()      ? Left::whole
+                      : i == 0 && found[i] != 0 ? Left::torn
+                                                : Left::unmade;
     const auto path = JournalSegment::path_of(options_.folder, found[i]);
     if (i > 0 && found[i] != end_) {
       return fail(ErrorCode::corrupt, fmt::format("{} does not begin where the one before it ends, "
@@ -88,15 +94,17 @@ Status Journal::load() {
                                                   path, end_));
     }
     std::uint64_t cut = 0;
-    auto segment = TRY(JournalSegment::open(path, found[i], last, disk_, cut));
+    auto segment = TRY(JournalSegment::open(path, found[i], left, disk_, cut));
     if (cut > 0) {
       logger(log_category::kms)
-          .warn("{} bytes at the end of {} were never acknowledged, and are cut off", cut, path);
+          .warn("{} bytes at the end of {} are not whole, as a crash leaves them: cut off", cut,
+                path);
     }
     end_ = segment.end();
     segments_.emplace(found[i], std::make_shared<JournalSegment>(std::move(segment)));
   }
   if (segments_.empty()) TRY(add_segment(0));
+  TRY(sync_folder(options_.folder));
   return load_positions();
 }
 
@@ -113,7 +121,12 @@ Status Journal::load_positions() {
     const std::string_view digits(value->get_string());
     JournalPosition read = 0;
     std::from_chars(digits.data(), digits.data() + digits.size(), read);
-    position = std::clamp(read, first, end_);
+    if (read > end_) {
+      return fail(ErrorCode::corrupt,
+                  fmt::format("'{}' has read up to {}, and {} ends at {}: its end is missing",
+                              consumer, read, segments_.rbegin()->second->path(), end_));
+    }
+    position = std::max(read, first);
   }
   return {};
 }
@@ -141,27 +154,30 @@ Error Journal::full() const {
 }
 
 void Journal::append(Make make, Done<JournalPosition> done) {
-  std::unique_lock lock(mutex_);
-  std::optional<Error> refusal;
-  if (end_ - slowest() >= options_.bytes_max) {
-    refusal = full();
-  } else if (jobs_.size() >= jobs_max) {
-    refusal = Error{.code = ErrorCode::overloaded,
-                    .message = "too much evidence is waiting for the disk; try again in a moment"};
-  } else {
-    jobs_.push_back({.make = std::move(make), .done = std::move(done)});
-  }
-  lock.unlock();
-  if (refusal) return done(std::unexpected(*std::move(refusal)));
+  Job job{.make = std::move(make), .done = std::move(done)};
+  const auto queued = queue(job);
+  if (!queued) return job.done(std::unexpected(queued.error()));
   wake_.notify_one();
 }
 
-void Journal::run() {
+// Takes the job, or leaves it as it is.
+Status Journal::queue(Job& job) {
+  const std::lock_guard lock(mutex_);
+  if (end_ - slowest() >= options_.bytes_max) return std::unexpected(full());
+  if (jobs_.size() >= jobs_max) {
+    return fail(ErrorCode::overloaded,
+                "too much evidence is waiting for the disk; try again in a moment");
+  }
+  jobs_.push_back(std::move(job));
+  return {};
+}
+
+void Journal::run(const std::stop_token& stop) {
   for (;;) {
     std::deque<Job> jobs;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, thread_.get_stop_token(), [this] { return !jobs_.empty(); });
+      wake_.wait(lock, stop, [this] { return !jobs_.empty(); });
       if (jobs_.empty()) return;
       jobs.swap(jobs_);
     }
@@ -169,31 +185,39 @@ void Journal::run() {
   }
 }
 
+Status Journal::add(Make& make, JournalPosition begin) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (begin + batches_.size() - slowest() >= options_.bytes_max) return std::unexpected(full());
+  }
+  return encode_batch(TRY(make()), begin, batches_);
+}
+
 // As many as one write takes; the rest goes on in front of those that came meanwhile.
 void Journal::commit(std::deque<Job> jobs) {
-  std::string batches;
+  batches_.clear();
+  if (batches_.capacity() > 2 * commit_bytes_max) batches_.shrink_to_fit();
   std::vector<std::pair<Done<JournalPosition>, JournalPosition>> written;
   const auto begin = end();
-  while (!jobs.empty() && batches.size() < commit_bytes_max) {
+  while (!jobs.empty() && batches_.size() < commit_bytes_max) {
     auto job = std::move(jobs.front());
     jobs.pop_front();
-    auto records = job.make();
-    if (!records) {
-      job.done(std::unexpected(std::move(records).error()));
+    const auto added = add(job.make, begin);
+    if (!added) {
+      job.done(std::unexpected(added.error()));
       continue;
     }
-    encode_batch(*records, begin, batches);
-    written.emplace_back(std::move(job.done), begin + batches.size());
+    written.emplace_back(std::move(job.done), begin + batches_.size());
   }
   {
     const std::lock_guard lock(mutex_);
     for (; !jobs.empty(); jobs.pop_back()) jobs_.push_front(std::move(jobs.back()));
   }
   if (written.empty()) return;
-  const auto status = write(batches);
+  const auto status = write();
   if (status) {
     const std::lock_guard lock(mutex_);
-    end_ = begin + batches.size();
+    end_ = begin + batches_.size();
   }
   grown_.notify_all();
   for (auto& [done, position] : written) {
@@ -201,7 +225,7 @@ void Journal::commit(std::deque<Job> jobs) {
   }
 }
 
-Status Journal::write(const std::string& batches) {
+Status Journal::write() {
   if (broken_) TRY(repair());
   std::shared_ptr<JournalSegment> segment;
   {
@@ -213,7 +237,7 @@ Status Journal::write(const std::string& batches) {
     const std::lock_guard lock(mutex_);
     segment = segments_.rbegin()->second;
   }
-  const auto status = segment->write(batches, disk_);
+  const auto status = segment->write(batches_, disk_);
   if (status) return {};
   broken_ = true;
   (void)repair();  // else before the next write
@@ -276,25 +300,41 @@ std::uint64_t Journal::bytes_behind(const std::string& consumer) const {
 Status Journal::advance(const std::string& consumer, JournalPosition position) {
   const std::lock_guard advancing(advancing_);
   boost::json::object text;
-  std::vector<std::shared_ptr<JournalSegment>> passed;
   {
     const std::lock_guard lock(mutex_);
-    auto& at = positions_.at(consumer);
-    if (position <= at) return {};
-    at = std::min(position, end_);
-    for (const auto& [name, each] : positions_) text[name] = std::to_string(each);
-    const auto least = slowest();
-    while (segments_.size() > 1 && segments_.begin()->second->end() <= least) {
-      passed.push_back(segments_.begin()->second);
-      segments_.erase(segments_.begin());
+    const auto at = positions_.find(consumer);
+    if (at == positions_.end()) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("'{}' does not read {}", consumer, options_.folder));
     }
+    if (position <= at->second) return {};
+    at->second = std::min(position, end_);
+    for (const auto& [name, each] : positions_) text[name] = std::to_string(each);
   }
   TRY(write_file(positions_path(options_.folder), boost::json::serialize(text)));
-  for (const auto& segment : passed) {
-    std::error_code ignored;
-    fs::remove(segment->path(), ignored);
+  return remove_passed();
+}
+
+// From the front on, and none behind one that stays: a hole would be taken for damage.
+Status Journal::remove_passed() {
+  for (bool removed = false;; removed = true) {
+    std::shared_ptr<JournalSegment> oldest;
+    {
+      const std::lock_guard lock(mutex_);
+      oldest = segments_.begin()->second;
+      if (segments_.size() == 1 || oldest->end() > slowest()) {
+        return removed ? sync_folder(options_.folder) : Status{};
+      }
+    }
+    std::error_code error;
+    fs::remove(oldest->path(), error);
+    if (error) {
+      logger(log_category::kms).warn("cannot remove {}: {}", oldest->path(), error.message());
+      return {};
+    }
+    const std::lock_guard lock(mutex_);
+    segments_.erase(segments_.begin());
   }
-  return {};
 }
 
 }  // namespace betrace::kms

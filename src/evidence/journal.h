@@ -23,26 +23,29 @@
 namespace betrace::kms {
 
 struct JournalOptions {
-  std::string folder;  // is made when it is not there; 0700
-  std::vector<std::string> consumers;
+  std::string folder;                  // is made when it is not there; 0700
+  std::vector<std::string> consumers;  // at least one
   std::uint64_t bytes_max = 1U << 30;  // from the slowest consumer's position to the end
   std::uint64_t segment_bytes = 64U << 20;
 };
 
 class Journal {
  public:
-  // Errors: store_unavailable; corrupt, naming file and place.
+  // Errors: store_unavailable; corrupt, naming file and place; invalid_argument without consumers.
   static Result<std::unique_ptr<Journal>> open(JournalOptions options,
                                                JournalDisk disk = JournalDisk::real());
   // Writes what is queued.
   ~Journal();
 
   // Called on the journal's thread, in the order of what is written, just before it is: what is
-  // numbered there is numbered without gaps. An error refuses this batch and no other.
+  // numbered there is numbered without gaps. An error refuses this batch and no other. Not called
+  // when the journal is full by then.
   using Make = std::move_only_function<Result<std::vector<JournalRecord>>()>;
   // `done` is called on the journal's thread, when the batch is on the disk, with the position
-  // behind it. Errors: overloaded when the journal is full; store_unavailable, and then nothing of
-  // the batch is there; those of `make`.
+  // behind it; a refusal may come before append() returns. Errors: overloaded when the journal is
+  // full; store_unavailable, and then nothing of the batch is there, unless the process ends before
+  // what a failed write left could be cut off: then it may be there, whole; payload_too_large;
+  // those of `make`.
   void append(Make make, Done<JournalPosition> done);
 
   // Batches from there on, `bytes_max` or one of them; none at the end. Errors: store_unavailable;
@@ -55,7 +58,7 @@ class Journal {
   JournalPosition end() const;  // of what is on the disk
   JournalPosition position(const std::string& consumer) const;
   // After a crash a consumer may see batches again, and never misses one. Errors:
-  // store_unavailable.
+  // store_unavailable; invalid_argument.
   Status advance(const std::string& consumer, JournalPosition position);
   std::uint64_t bytes_behind(const std::string& consumer) const;
 
@@ -67,17 +70,21 @@ class Journal {
   Journal(JournalOptions options, JournalDisk disk);
   Status load();
   Status load_positions();
-  void run();
+  void run(const std::stop_token& stop);
+  Status queue(Job& job);
   void commit(std::deque<Job> jobs);
-  Status write(const std::string& batches);
+  Status add(Make& make, JournalPosition begin);
+  Status write();
   Status repair();
+  Status remove_passed();
   Status add_segment(JournalPosition first);
   JournalPosition slowest() const;
   Error full() const;
 
   const JournalOptions options_;
   const JournalDisk disk_;
-  bool broken_ = false;  // after a failed write; for the journal's thread
+  bool broken_ = false;  // after a failed write; this and the next for the journal's thread
+  std::string batches_;
 
   mutable std::mutex mutex_;
   mutable std::condition_variable_any wake_, grown_;

@@ -33,7 +33,7 @@ struct BatchHead {
   std::uint32_t mark = batch_mark;
   std::uint32_t size = 0;      // of the records behind it
   std::uint64_t durable = 0;   // everything before this position was on the disk
-  std::uint64_t position = 0;  // reserved: zero
+  std::uint64_t position = 0;  // its own: bytes of a record are no batch, whatever they say
   std::uint64_t checksum = 0;  // XXH3 of the records, seeded with that of the above
 };
 static_assert(sizeof(BatchHead) == 32);
@@ -48,12 +48,13 @@ void append_number(std::string& out, T number) {
   out.append(reinterpret_cast<const char*>(&number), sizeof number);
 }
 
-// The batch at the beginning of `text`, when there is a whole and good one.
-std::optional<BatchHead> batch_at(std::string_view text) {
+// The batch at the beginning of `text`, which is at `position`, when there is a whole and good one.
+std::optional<BatchHead> batch_at(std::string_view text, JournalPosition position) {
   BatchHead head;
   if (text.size() < sizeof head) return std::nullopt;
   std::memcpy(&head, text.data(), sizeof head);
-  if (head.mark != batch_mark || head.size > text.size() - sizeof head) return std::nullopt;
+  if (head.mark != batch_mark || head.position != position) return std::nullopt;
+  if (head.size > text.size() - sizeof head) return std::nullopt;
   if (head.checksum != checksum_of(head, text.substr(sizeof head, head.size))) return std::nullopt;
   return head;
 }
@@ -87,6 +88,24 @@ Result<std::string> read_part(int file, std::uint64_t at, std::size_t size) {
   return text;
 }
 
+std::string head_of(JournalPosition first) {
+  std::string head(file_mark);
+  append_number(head, first);
+  return head;
+}
+
+// False, and errno.
+bool write_all(const JournalDisk& disk, int file, std::string_view text) {
+  while (!text.empty()) {
+    const auto count = disk.write(file, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count == 0) errno = EIO;
+    if (count <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
 }  // namespace
 
 JournalDisk JournalDisk::real() {
@@ -96,10 +115,15 @@ JournalDisk JournalDisk::real() {
           .truncate = [](int file, std::int64_t size) { return ::ftruncate(file, size); }};
 }
 
-void encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
-                  std::string& out) {
+Status encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
+                    std::string& out) {
   std::size_t size = 0;
   for (const auto& record : records) size += record_head_bytes + record.bytes.size();
+  if (size > batch_bytes_max) {
+    return fail(ErrorCode::payload_too_large,
+                fmt::format("{} bytes of evidence at once; at most {} go into one batch", size,
+                            batch_bytes_max));
+  }
   const auto begin = out.size();
   out.reserve(begin + sizeof(BatchHead) + size);
   out.resize(begin + sizeof(BatchHead));
@@ -108,9 +132,11 @@ void encode_batch(const std::vector<JournalRecord>& records, JournalPosition dur
     out += static_cast<char>(record.kind);
     out += record.bytes;
   }
-  BatchHead head{.size = static_cast<std::uint32_t>(size), .durable = durable};
+  BatchHead head{
+      .size = static_cast<std::uint32_t>(size), .durable = durable, .position = durable + begin};
   head.checksum = checksum_of(head, std::string_view(out).substr(begin + sizeof head));
   std::memcpy(out.data() + begin, &head, sizeof head);
+  return {};
 }
 
 std::string JournalSegment::path_of(const std::string& folder, JournalPosition first) {
@@ -151,62 +177,73 @@ Result<JournalSegment> JournalSegment::create(const std::string& folder, Journal
   auto path = path_of(folder, first);
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
   JournalSegment segment(std::move(path), first, file);
-  if (file < 0 || !give_to_owner_of(file, folder)) return segment.failed("create");
-  std::string head(file_mark);
-  append_number(head, first);
-  const bool written =
-      disk.write(file, head.data(), head.size()) == static_cast<std::ptrdiff_t>(head.size());
-  if (!written || disk.synchronise(file) != 0) {
-    const auto error = segment.failed("write");
-    ::unlink(segment.path_.c_str());
-    return error;
-  }
-  TRY(sync_folder(folder));
-  return segment;
+  if (file < 0) return segment.failed("create");
+  const bool made = give_to_owner_of(file, folder) && write_all(disk, file, head_of(first)) &&
+                    disk.synchronise(file) == 0;
+  auto status = made ? sync_folder(folder) : Status(segment.failed("create"));
+  if (status) return segment;
+  ::unlink(segment.path_.c_str());  // else the next attempt would find it in its way
+  return std::unexpected(std::move(status).error());
 }
 
 Result<JournalSegment> JournalSegment::open(const std::string& path, JournalPosition first,
-                                            bool last, const JournalDisk& disk,
+                                            Left left, const JournalDisk& disk,
                                             std::uint64_t& cut) {
   JournalSegment segment(path, first, ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_APPEND));
-  if (segment.file_ < 0) return segment.failed("open");
-  const auto head = TRY(read_part(segment.file_, 0, file_head_bytes));
-  std::string expected(file_mark);
-  append_number(expected, first);
-  if (head != expected) return segment.corrupt(0);
-  TRY(segment.scan(last, disk, cut));
+  struct stat found{};
+  if (segment.file_ < 0 || ::fstat(segment.file_, &found) != 0) return segment.failed("open");
+  auto text = TRY(read_part(segment.file_, 0, static_cast<std::size_t>(found.st_size)));
+  const auto head = head_of(first);
+  if (left == Left::unmade && text.size() <= head.size()) text = head;
+  if (!text.starts_with(head)) return segment.corrupt(0);
+  const auto durable = TRY(segment.scan(std::string_view(text).substr(head.size()), left));
+  if (left == Left::whole) return segment;
+  cut = text.size() - head.size() - segment.size_;
+  if (cut > 0) TRY(segment.shorten(disk));
+  text.resize(head.size() + segment.size_);
+  const auto at = durable > first ? head.size() + (durable - first) : 0;
+  TRY(segment.force(std::string_view(text).substr(at), at, disk));
   return segment;
 }
 
-Status JournalSegment::scan(bool last, const JournalDisk& disk, std::uint64_t& cut) {
-  struct stat found{};
-  if (::fstat(file_, &found) != 0) return failed("read");
-  const auto text = TRY(
-      read_part(file_, file_head_bytes, static_cast<std::size_t>(found.st_size) - file_head_bytes));
-  std::string_view rest(text);
-  while (const auto batch = batch_at(rest)) rest.remove_prefix(sizeof(BatchHead) + batch->size);
-  size_ = text.size() - rest.size();
-  cut = rest.size();
-  if (rest.empty()) return {};
-  if (!last) return corrupt(file_head_bytes + size_.load());
-  // A batch that was written later and knows that this one had been on the disk?
-  for (std::size_t at = 1; at + sizeof(BatchHead) <= rest.size(); ++at) {
-    const auto later = batch_at(rest.substr(at));
-    if (later && later->durable > end()) return corrupt(file_head_bytes + size_.load());
+// Finds the end; answers the position up to which all is known to be on the disk.
+Result<JournalPosition> JournalSegment::scan(std::string_view batches, Left left) {
+  JournalPosition durable = first_;
+  while (const auto batch = batch_at(batches, end())) {
+    durable = batch->durable;
+    size_ += sizeof(BatchHead) + batch->size;
+    batches.remove_prefix(sizeof(BatchHead) + batch->size);
   }
-  return shorten(disk);
+  if (batches.empty()) return durable;
+  if (left == Left::whole) return corrupt(file_head_bytes + size_);
+  // A batch that was written later and knows that this one had been on the disk?
+  for (std::size_t at = 1; at + sizeof(BatchHead) <= batches.size(); ++at) {
+    const auto later = batch_at(batches.substr(at), end() + at);
+    if (later && later->durable > end()) return corrupt(file_head_bytes + size_);
+  }
+  return durable;
+}
+
+// What a killed process wrote last reads well from memory and may not be on the disk, and after a
+// failed fsync the kernel takes it for written: only what is written again is forced out.
+Status JournalSegment::force(std::string_view text, std::uint64_t at,
+                             const JournalDisk& disk) const {
+  const int file = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  if (file < 0) return failed("open");
+  Status status;
+  if (::lseek(file, static_cast<off_t>(at), SEEK_SET) < 0 || !write_all(disk, file, text)) {
+    status = failed("write");
+  } else if (disk.synchronise(file) != 0) {
+    status = failed("synchronise");
+  }
+  ::close(file);
+  return status;
 }
 
 Status JournalSegment::write(std::string_view batches, const JournalDisk& disk) {
-  const auto size = batches.size();
-  while (!batches.empty()) {
-    const auto count = disk.write(file_, batches.data(), batches.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return failed("write");
-    batches.remove_prefix(static_cast<std::size_t>(count));
-  }
+  if (!write_all(disk, file_, batches)) return failed("write");
   if (disk.synchronise(file_) != 0) return failed("synchronise");
-  size_ += size;
+  size_ += batches.size();
   return {};
 }
 
@@ -223,7 +260,7 @@ Result<JournalSegment::Batches> JournalSegment::read(JournalPosition position,
   Batches batches{.records = {}, .next = position};
   const auto at = file_head_bytes + (position - first_);
   const auto left = static_cast<std::size_t>(end() - position);
-  auto text = TRY(read_part(file_, at, std::min(bytes_max, left)));
+  auto text = TRY(read_part(file_, at, std::min(std::max(bytes_max, sizeof(BatchHead)), left)));
   BatchHead head;
   if (left >= sizeof head && text.size() >= sizeof head) {
     std::memcpy(&head, text.data(), sizeof head);
@@ -233,7 +270,7 @@ Result<JournalSegment::Batches> JournalSegment::read(JournalPosition position,
     }
   }
   std::string_view rest(text);
-  while (const auto batch = batch_at(rest)) {
+  while (const auto batch = batch_at(rest, batches.next)) {
     if (!take_records(rest.substr(sizeof(BatchHead), batch->size), batches.records)) break;
     batches.next += sizeof(BatchHead) + batch->size;
     rest.remove_prefix(sizeof(BatchHead) + batch->size);

@@ -1,7 +1,6 @@
 // One file of a journal: batches of records, each with a checksum, one after the other. A position
 // is a byte of the whole journal, counted over all its segments; a file's name is its first one.
-// One thread writes,
-// others may read.
+// One thread writes, others may read.
 #pragma once
 
 #include <atomic>
@@ -30,10 +29,10 @@ struct JournalDisk {
   static JournalDisk real();
 };
 
-// Adds the records as one batch, to be read whole or not at all. `durable` is a position up to
-// which all was on the disk before this batch was written.
-void encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
-                  std::string& out);
+// Adds the records as one batch, to be read whole or not at all. `out` is written at `durable`, a
+// position up to which all is on the disk. Errors: payload_too_large, and `out` as it was.
+Status encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
+                    std::string& out);
 
 class JournalSegment {
  public:
@@ -46,10 +45,13 @@ class JournalSegment {
   // A new file, on the disk with its name. Errors: store_unavailable.
   static Result<JournalSegment> create(const std::string& folder, JournalPosition first,
                                        const JournalDisk& disk);
-  // An existing file. Of the `last` one of a journal, what a crash left half written is cut off;
-  // `cut` is then how much. Errors: store_unavailable; corrupt, naming file and place, when
+  // What a crash may have left of a file: all of it; all but the end of its last write; or not even
+  // its head, because it was being made.
+  enum class Left { whole, torn, unmade };
+  // An existing file. What a crash left half written is cut off; `cut` is then how much. The rest
+  // is on the disk afterwards. Errors: store_unavailable; corrupt, naming file and place, when
   // something that had been on the disk is not there any more.
-  static Result<JournalSegment> open(const std::string& path, JournalPosition first, bool last,
+  static Result<JournalSegment> open(const std::string& path, JournalPosition first, Left left,
                                      const JournalDisk& disk, std::uint64_t& cut);
   JournalSegment(JournalSegment&& other) noexcept;
   JournalSegment& operator=(JournalSegment&& other) noexcept;
@@ -71,7 +73,8 @@ class JournalSegment {
  private:
   JournalSegment(std::string path, JournalPosition first, int file)
       : path_(std::move(path)), first_(first), file_(file) {}
-  Status scan(bool last, const JournalDisk& disk, std::uint64_t& cut);
+  Result<JournalPosition> scan(std::string_view batches, Left left);
+  Status force(std::string_view text, std::uint64_t at, const JournalDisk& disk) const;
   std::unexpected<Error> failed(std::string_view verb) const;
   std::unexpected<Error> corrupt(std::uint64_t at) const;
 

@@ -1,68 +1,17 @@
 #include "evidence/journal.h"
 
-#include <algorithm>
-#include <array>
 #include <atomic>
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
+#include <chrono>
 #include <filesystem>
 #include <future>
 
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "base/durable_file.h"
-#include "support/temporary_directory.h"
+#include "unit/evidence/journal_fixture.h"
 
 namespace betrace::kms {
 namespace {
 
 using std::chrono::milliseconds;
-using Texts = std::vector<std::string>;
-
-class JournalTest : public ::testing::Test {
- protected:
-  JournalOptions options() const {
-    return {.folder = folder_.path() + "/journal",
-            .consumers = {"log", "forward"},
-            .bytes_max = bytes_max_,
-            .segment_bytes = segment_bytes_};
-  }
-  std::unique_ptr<Journal> open(JournalDisk disk = JournalDisk::real()) const {
-    auto journal = Journal::open(options(), std::move(disk));
-    EXPECT_TRUE(journal) << journal.error().message;
-    return journal ? *std::move(journal) : nullptr;
-  }
-  static Result<JournalPosition> append(Journal& journal, const Texts& texts) {
-    std::promise<Result<JournalPosition>> promise;
-    journal.append(
-        [&]() -> Result<std::vector<JournalRecord>> {
-          std::vector<JournalRecord> records;
-          for (const auto& text : texts) records.push_back({.kind = 7, .bytes = text});
-          return records;
-        },
-        [&](Result<JournalPosition> done) { promise.set_value(std::move(done)); });
-    return promise.get_future().get();
-  }
-  static Texts read(const Journal& journal, JournalPosition from = 0, std::size_t bytes = 100) {
-    Texts texts;
-    for (;;) {
-      auto batches = journal.read(from, bytes);
-      if (!batches) return {batches.error().message};
-      if (batches->next == from) return texts;
-      from = batches->next;
-      for (auto& record : batches->records) texts.push_back(std::move(record.bytes));
-    }
-  }
-  std::string file(JournalPosition first = 0) const {
-    return JournalSegment::path_of(options().folder, first);
-  }
-
-  TemporaryDirectory folder_;
-  std::uint64_t bytes_max_ = 1 << 20, segment_bytes_ = 1 << 16;
-};
 
 TEST_F(JournalTest, WhatWasAppendedIsThereAfterReopening) {
   {
@@ -74,53 +23,6 @@ TEST_F(JournalTest, WhatWasAppendedIsThereAfterReopening) {
   EXPECT_EQ(read(*journal), (Texts{"one", "", std::string(1000, 'x'), "two"}));
   EXPECT_TRUE(append(*journal, {"three"}));
   EXPECT_EQ(read(*journal).back(), "three");
-}
-
-TEST_F(JournalTest, ABatchIsWholeOrAbsentWhereverTheFileIsCut) {
-  std::vector<JournalPosition> ends{0};
-  {
-    const auto journal = open();
-    for (const auto& batch : {Texts{"a", "b"}, Texts{"c"}, Texts{"d", "e", "f"}}) {
-      ends.push_back(append(*journal, batch).value());
-    }
-  }
-  const auto whole = read_whole_file(file()).value().value();
-  const Texts all{"a", "b", "c", "d", "e", "f"};
-  const std::vector<std::size_t> counts{0, 2, 3, 6};
-  for (std::size_t size = 16; size <= whole.size(); ++size) {
-    ASSERT_TRUE(write_file(file(), whole.substr(0, size)));
-    const auto journal = open();
-    std::size_t batches = 0;
-    while (batches + 1 < ends.size() && 16 + ends[batches + 1] <= size) ++batches;
-    EXPECT_EQ(read(*journal), Texts(all.begin(), all.begin() + static_cast<int>(counts[batches])));
-    EXPECT_EQ(journal->end(), ends[batches]);
-    EXPECT_TRUE(append(*journal, {"more"}));
-  }
-}
-
-TEST_F(JournalTest, AChangedByteBeforeTheLastWriteIsDamageAndInTheLastOneIsCutOff) {
-  JournalPosition second = 0;
-  {
-    const auto journal = open();
-    EXPECT_TRUE(append(*journal, {"first"}));
-    second = append(*journal, {"second"}).value();
-    EXPECT_TRUE(append(*journal, {"last"}));
-  }
-  const auto whole = read_whole_file(file()).value().value();
-  for (std::size_t i = 0; i < whole.size(); ++i) {
-    auto bad = whole;
-    bad[i] = static_cast<char>(bad[i] ^ 4);
-    ASSERT_TRUE(write_file(file(), bad));
-    const auto opened = Journal::open(options());
-    if (i < 16 + second) {
-      ASSERT_FALSE(opened) << i;
-      EXPECT_EQ(opened.error().code, ErrorCode::corrupt);
-      EXPECT_NE(opened.error().message.find(file()), std::string::npos);
-    } else {
-      ASSERT_TRUE(opened) << i << opened.error().message;
-      EXPECT_EQ(read(**opened), (Texts{"first", "second"}));
-    }
-  }
 }
 
 TEST_F(JournalTest, ConsumersGoOnWhereTheyWereAndWhatAllHavePassedIsRemoved) {
@@ -139,33 +41,6 @@ TEST_F(JournalTest, ConsumersGoOnWhereTheyWereAndWhatAllHavePassedIsRemoved) {
   EXPECT_TRUE(append(*journal, {"new"}));
   EXPECT_EQ(read(*journal, journal->position("log")), Texts{"new"});
   EXPECT_FALSE(journal->read(0, 100)) << "what is gone is not taken for empty";
-}
-
-TEST_F(JournalTest, PositionsThatCannotBeReadAreTheBeginning) {
-  {
-    EXPECT_TRUE(append(*open(), {"one"}));
-  }
-  ASSERT_TRUE(write_file(options().folder + "/positions.json", "{\"log\":"));
-  const auto journal = open();
-  EXPECT_EQ(journal->position("log"), 0U);
-  EXPECT_EQ(read(*journal), Texts{"one"});
-}
-
-TEST_F(JournalTest, AMissingFileIsDamage) {
-  segment_bytes_ = 200;
-  {
-    const auto journal = open();
-    for (int i = 0; i < 9; ++i) EXPECT_TRUE(append(*journal, {std::string(150, 'a')}));
-  }
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(options().folder)) {
-    files.push_back(entry.path());
-  }
-  std::ranges::sort(files);
-  std::filesystem::remove(files[2]);
-  const auto opened = Journal::open(options());
-  ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("missing"), std::string::npos);
 }
 
 TEST_F(JournalTest, AFullJournalRefusesUntilItsSlowestConsumerHasGoneOn) {
@@ -217,76 +92,57 @@ TEST_F(JournalTest, ABatchThatCannotBeMadeIsRefusedAlone) {
   EXPECT_EQ(read(*journal), Texts{"good"});
 }
 
-// Each call of the disk fails once, in every way it can, while batches go in.
-TEST_F(JournalTest, WhatADiskRefusesIsRefusedAndNeverHalfThere) {
-  segment_bytes_ = 300;
-  enum class Fault { no_space, half_written, not_synchronised };
-  for (const auto fault : {Fault::no_space, Fault::half_written, Fault::not_synchronised}) {
-    for (int at = 2; at < 28; ++at) {
-      TemporaryDirectory folder;
-      auto its_options = options();
-      its_options.folder = folder.path();
-      int calls = 0;
-      auto disk = JournalDisk::real();
-      const auto real = disk;
-      disk.write = [&](int file, const char* data, std::size_t size) -> std::ptrdiff_t {
-        if (fault == Fault::not_synchronised || ++calls != at) return real.write(file, data, size);
-        errno = ENOSPC;
-        if (fault == Fault::half_written) (void)real.write(file, data, size / 2);
-        return -1;
-      };
-      disk.synchronise = [&](int file) {
-        if (fault != Fault::not_synchronised || ++calls != at) return real.synchronise(file);
-        errno = EIO;
-        return -1;
-      };
-      Texts kept;
-      {
-        const auto journal = Journal::open(its_options, disk).value();
-        for (int i = 0; i < 20; ++i) {
-          const auto text = std::to_string(i) + std::string(100, 'x');
-          const auto done = append(*journal, {text});
-          if (done) kept.push_back(text);
-          if (!done) {
-            EXPECT_EQ(done.error().code, ErrorCode::store_unavailable);
-          }
-          EXPECT_EQ(read(*journal), kept);
-        }
-      }
-      EXPECT_EQ(kept.size(), 19U) << "fault " << static_cast<int>(fault) << " at " << at;
-      EXPECT_EQ(read(*Journal::open(its_options).value()), kept);
-    }
-  }
+TEST_F(JournalTest, AReadOfFewBytesAnswersOneBatch) {
+  const auto journal = open();
+  EXPECT_TRUE(append(*journal, {"one", "two"}));
+  EXPECT_TRUE(append(*journal, {"three"}));
+  EXPECT_EQ(journal->read(0, 1).value().records.size(), 2U);
+  EXPECT_EQ(read(*journal, 0, 1), (Texts{"one", "two", "three"}));
 }
 
-TEST_F(JournalTest, WhatWasAcknowledgedIsThereAfterAKill) {
-  const int rounds = std::getenv("BETRACE_TORTURE") != nullptr ? 500 : 20;
-  segment_bytes_ = 20'000;
-  std::size_t known = 0;
-  for (int round = 0; round < rounds; ++round) {
-    std::array<int, 2> pipe{};
-    ASSERT_EQ(::pipe(pipe.data()), 0);
-    const auto child = ::fork();
-    if (child == 0) {
-      const auto journal = open();
-      for (;;) {
-        if (append(*journal, {std::string(300, 'r')})) (void)!::write(pipe[1], "k", 1);
-      }
-    }
-    ::close(pipe[1]);
-    ::usleep(static_cast<useconds_t>(2000 + round * 7919 % 9000));
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
-    std::array<char, 4096> buffer{};
-    for (ssize_t count = 0; (count = ::read(pipe[0], buffer.data(), buffer.size())) > 0;) {
-      known += static_cast<std::size_t>(count);
-    }
-    ::close(pipe[0]);
+TEST_F(JournalTest, ABatchThatFindsTheJournalFullWhenItsTurnComesIsNeverMade) {
+  bytes_max_ = 300;
+  const auto journal = open();
+  std::promise<void> all_queued;
+  std::atomic<int> made = 0, refused = 0;
+  std::promise<void> finished;
+  journal->append(
+      [&]() -> Result<std::vector<JournalRecord>> {
+        all_queued.get_future().wait();
+        return std::vector<JournalRecord>{};
+      },
+      [](const Result<JournalPosition>&) {});
+  constexpr int batches = 5;
+  for (int i = 0; i < batches; ++i) {
+    journal->append(
+        [&]() -> Result<std::vector<JournalRecord>> {
+          ++made;
+          return std::vector{JournalRecord{.kind = 1, .bytes = std::string(200, 'x')}};
+        },
+        [&, i](const Result<JournalPosition>& done) {
+          if (!done && done.error().code == ErrorCode::overloaded) ++refused;
+          if (i == batches - 1) finished.set_value();
+        });
   }
-  const auto texts = read(*open(), 0, 1 << 20);
-  EXPECT_GT(known, 0U);
-  EXPECT_GE(texts.size(), known);
-  EXPECT_LE(texts.size(), known + static_cast<std::size_t>(rounds)) << "one each was under way";
+  all_queued.set_value();
+  finished.get_future().wait();
+  EXPECT_LE(made, 2);
+  EXPECT_TRUE(append(*journal, {"x"}).error().code == ErrorCode::overloaded);
+  EXPECT_EQ(made + refused, batches);
+}
+
+TEST_F(JournalTest, AnUnknownConsumerAndNoConsumerAreRefused) {
+  EXPECT_EQ(open()->advance("nobody", 1).error().code, ErrorCode::invalid_argument);
+  auto none = options();
+  none.consumers.clear();
+  EXPECT_EQ(Journal::open(none).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(JournalTest, ItsFilesAreTheOwnersAlone) {
+  EXPECT_TRUE(append(*open(), {"x"}));
+  using std::filesystem::perms;
+  EXPECT_EQ(std::filesystem::status(options().folder).permissions(), perms::owner_all);
+  EXPECT_EQ(std::filesystem::status(file()).permissions(), perms::owner_read | perms::owner_write);
 }
 
 TEST_F(JournalTest, WhoWaitsForMoreIsWokenByIt) {
