@@ -48,8 +48,9 @@ class Journal {
   // those of `make`.
   void append(Make make, Done<JournalPosition> done);
 
-  // Batches from there on, `bytes_max` or one of them; none at the end. Errors: store_unavailable;
-  // corrupt.
+  // Batches from there on, `bytes_max` or one of them; none at the end. `from` is the start, the
+  // `next` of another read or a consumer's position. Errors: store_unavailable; corrupt;
+  // invalid_argument for what all have passed.
   Result<JournalSegment::Batches> read(JournalPosition from, std::size_t bytes_max) const;
   // False when nothing came until `stop` or the end of `time`.
   bool wait_for_more(JournalPosition from, std::chrono::milliseconds time,

@@ -92,6 +92,41 @@ TEST_F(JournalFaults, AJournalWhoseEndCannotBeCutRefusesUntilItCan) {
   EXPECT_EQ(std::filesystem::file_size(file()), 16 + 32 + 5 + 3U);
 }
 
+// Nobody can say whether it is there; but what was acknowledged before it is, and it is whole or
+// absent.
+TEST_F(JournalFaults, AWriteThatFailedAndWasNotCutOffIsWholeOrAbsentAfterARestart) {
+  for (const std::size_t written : {0U, 10U, 60U, 1000U}) {
+    TemporaryDirectory folder;
+    auto its_options = options();
+    its_options.folder = folder.path();
+    std::atomic<bool> bad = false;
+    auto disk = JournalDisk::real();
+    const auto real = disk;
+    disk.write = [&](int file, const char* data, std::size_t size) {
+      return real.write(file, data, bad ? std::min(written, size) : size);
+    };
+    disk.synchronise = [&](int file) {
+      errno = EIO;
+      return bad ? -1 : real.synchronise(file);
+    };
+    disk.truncate = [](int, std::int64_t) {
+      errno = EROFS;
+      return -1;
+    };
+    {
+      const auto journal = Journal::open(its_options, disk).value();
+      EXPECT_TRUE(append(*journal, {"one"}));
+      bad = true;
+      EXPECT_FALSE(append(*journal, {std::string(100, 'x')}));
+    }
+    const auto texts = read(*Journal::open(its_options).value());
+    ASSERT_FALSE(texts.empty());
+    EXPECT_EQ(texts.front(), "one");
+    EXPECT_LE(texts.size(), 2U);
+    EXPECT_EQ(texts.back(), texts.size() == 1 ? "one" : std::string(100, 'x'));
+  }
+}
+
 TEST_F(JournalFaults, AFileThatCouldNotBeMadeDoesNotStandInTheWayOfTheNext) {
   segment_bytes_ = 50;
   std::atomic<bool> full = false;

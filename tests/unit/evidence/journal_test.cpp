@@ -81,6 +81,48 @@ TEST_F(JournalTest, ManyThreadsAppendAndEveryBatchIsThereInTheOrderOfItsNumber) 
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(texts[static_cast<std::size_t>(i)], std::to_string(i));
 }
 
+TEST_F(JournalTest, ConsumersReadEveryBatchOnceInOrderWhileOthersAppend) {
+  segment_bytes_ = 2000;
+  bytes_max_ = 1U << 30;
+  constexpr int batches = 1200, appenders = 3;
+  const auto journal = open();
+  std::atomic<int> next = 0;
+  std::vector<std::jthread> threads;
+  for (const std::string consumer : {"log", "forward"}) {
+    threads.emplace_back([&journal, consumer] {
+      JournalPosition at = 0;
+      for (int expected = 0; expected < batches;) {
+        if (!journal->wait_for_more(at, milliseconds(60'000), {})) break;
+        const auto read = journal->read(at, 700).value();
+        EXPECT_LE(read.next, journal->end());
+        for (const auto& record : read.records) {
+          ASSERT_EQ(record.bytes, std::to_string(expected++));
+        }
+        at = read.next;
+        ASSERT_TRUE(journal->advance(consumer, at));
+        ASSERT_EQ(journal->position(consumer), at);
+      }
+    });
+  }
+  for (int t = 0; t < appenders; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < batches / appenders; ++i) {
+        journal->append(
+            [&]() -> Result<std::vector<JournalRecord>> {
+              return std::vector{JournalRecord{.kind = 1, .bytes = std::to_string(next++)}};
+            },
+            [](const Result<JournalPosition>& done) { EXPECT_TRUE(done); });
+        if (i % 16 == 0) {
+          EXPECT_TRUE(append(*journal, {}));
+        }
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(journal->bytes_behind("log"), 0U);
+  EXPECT_FALSE(std::filesystem::exists(file()));
+}
+
 TEST_F(JournalTest, ABatchThatCannotBeMadeIsRefusedAlone) {
   const auto journal = open();
   std::promise<ErrorCode> refused;
