@@ -177,6 +177,54 @@ TEST_F(JournalRecovery, AnEndThatAConsumerHasReadAndThatIsNotThereIsDamage) {
   EXPECT_NE(opened.error().message.find("'log'"), std::string::npos);
 }
 
+// A disk writes sectors in any order: of three batches in one write, every set of sectors is lost.
+TEST_F(JournalRecovery, APowerCutInTheLastWriteTakesWholeBatchesAndNothingBeforeIt) {
+  constexpr std::size_t sector_bytes = 512, batches = 3;
+  JournalPosition acknowledged = 0;
+  {
+    const auto journal = open();
+    EXPECT_TRUE(append(*journal, {"one"}));
+    std::promise<void> queued;
+    journal->append(
+        [&]() -> Result<std::vector<JournalRecord>> {
+          queued.get_future().wait();
+          return std::vector{JournalRecord{.kind = 1, .bytes = "two"}};
+        },
+        [&](const Result<JournalPosition>& done) { acknowledged = done.value(); });
+    for (std::size_t i = 0; i < batches; ++i) {
+      journal->append(
+          []() -> Result<std::vector<JournalRecord>> {
+            return std::vector{JournalRecord{.kind = 1, .bytes = std::string(1000, 'x')}};
+          },
+          [](const Result<JournalPosition>&) {});
+    }
+    queued.set_value();
+  }
+  const auto whole = read_whole_file(file()).value().value();
+  const auto begin = static_cast<std::size_t>(16 + acknowledged);
+  const auto batch_bytes = (whole.size() - begin) / batches;
+  const auto first_sector = begin / sector_bytes;
+  const auto sectors = (whole.size() - 1) / sector_bytes - first_sector + 1;
+  for (std::size_t lost = 0; lost < std::size_t{1} << sectors; ++lost) {
+    auto left = whole;
+    for (std::size_t i = 0; i < sectors; ++i) {
+      if ((lost >> i & 1U) == 0) continue;
+      const auto from = std::max(begin, (first_sector + i) * sector_bytes);
+      const auto to = std::min(whole.size(), (first_sector + i + 1) * sector_bytes);
+      std::fill(left.begin() + static_cast<int>(from), left.begin() + static_cast<int>(to), '\0');
+    }
+    ASSERT_TRUE(write_file(file(), left));
+    Texts expected{"one", "two"};
+    for (auto at = begin; at < whole.size(); at += batch_bytes) {
+      if (left.compare(at, batch_bytes, whole, at, batch_bytes) != 0) break;
+      expected.emplace_back(1000, 'x');
+    }
+    const auto opened = Journal::open(options());
+    ASSERT_TRUE(opened) << lost << opened.error().message;
+    ASSERT_EQ(read(**opened), expected) << lost;
+  }
+}
+
 // A killed process leaves in the page cache what never reached the disk; it reads like the rest.
 TEST_F(JournalRecovery, WhatOpeningFindsBehindTheLastKnownWriteIsForcedToTheDiskAgain) {
   JournalPosition first = 0, end = 0;
