@@ -182,9 +182,9 @@ TEST_F(JournalRecovery, APowerCutInTheLastWriteTakesWholeBatchesAndNothingBefore
   constexpr std::size_t sector_bytes = 512, batches = 3;
   JournalPosition acknowledged = 0;
   {
+    std::promise<void> queued;  // outlives the journal's thread
     const auto journal = open();
     EXPECT_TRUE(append(*journal, {"one"}));
-    std::promise<void> queued;
     journal->append(
         [&]() -> Result<std::vector<JournalRecord>> {
           queued.get_future().wait();

@@ -144,10 +144,10 @@ TEST_F(JournalTest, AReadOfFewBytesAnswersOneBatch) {
 
 TEST_F(JournalTest, ABatchThatFindsTheJournalFullWhenItsTurnComesIsNeverMade) {
   bytes_max_ = 300;
-  const auto journal = open();
-  std::promise<void> all_queued;
+  // They outlive the journal's thread.
+  std::promise<void> all_queued, finished;
   std::atomic<int> made = 0, refused = 0;
-  std::promise<void> finished;
+  const auto journal = open();
   journal->append(
       [&]() -> Result<std::vector<JournalRecord>> {
         all_queued.get_future().wait();
