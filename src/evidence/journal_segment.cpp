@@ -94,6 +94,13 @@ std::string head_of(JournalPosition first) {
   return head;
 }
 
+// The beginning of a head, or zeros where the disk did not get it: anything else is damage.
+bool is_half_made(std::string_view text, std::string_view head) {
+  if (text.size() > head.size()) return false;
+  return std::ranges::equal(text, head.substr(0, text.size()),
+                            [](char found, char byte) { return found == byte || found == '\0'; });
+}
+
 // False, and errno.
 bool write_all(const JournalDisk& disk, int file, std::string_view text) {
   while (!text.empty()) {
@@ -194,7 +201,7 @@ Result<JournalSegment> JournalSegment::open(const std::string& path, JournalPosi
   if (segment.file_ < 0 || ::fstat(segment.file_, &found) != 0) return segment.failed("open");
   auto text = TRY(read_part(segment.file_, 0, static_cast<std::size_t>(found.st_size)));
   const auto head = head_of(first);
-  if (left == Left::unmade && text.size() <= head.size()) text = head;
+  if (left == Left::unmade && is_half_made(text, head)) text = head;
   if (!text.starts_with(head)) return segment.corrupt(0);
   const auto durable = TRY(segment.scan(std::string_view(text).substr(head.size()), left));
   if (left == Left::whole) return segment;

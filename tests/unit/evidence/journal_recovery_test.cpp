@@ -154,6 +154,10 @@ TEST_F(JournalRecovery, AFileThatACrashLeftHalfMadeIsMadeAgain) {
     ASSERT_TRUE(journal);
     EXPECT_EQ(journal->end(), end);
   }
+  const auto made = read_whole_file(file(end)).value().value();
+  ASSERT_TRUE(write_file(file(end), "?"));
+  EXPECT_EQ(Journal::open(options()).error().code, ErrorCode::corrupt) << "no crash leaves that";
+  ASSERT_TRUE(write_file(file(end), made));
   EXPECT_TRUE(append(*open(), {"b"}));
   EXPECT_EQ(read(*open()).back(), "b");
   // Alone it had been whole once: those before it were there until it was.
