@@ -82,6 +82,22 @@ bool is_attested(const value& key, const Bytes& public_key, const std::string& t
          text_of(document.root(), "publicKey") == base64_encode(public_key);
 }
 
+// The head that says the payload with the first of the envelope's signatures, as the service writes
+// it.
+std::string head_of(std::string_view payload, const KeyId& key, std::string_view envelope) {
+  JsonDocument document;
+  if (!document.parse(envelope)) return {};
+  const auto& signatures = list_of(document.root(), "signatures");
+  const auto signature =
+      signatures.empty() ? std::nullopt : base64_decode(text_of(signatures.front(), "sig"));
+  if (!signature) return {};
+  const EnvelopeSignature by_service{key, *signature};
+  return JsonNote()
+      .text("format", bundle_format)
+      .raw("manifest", dsse_envelope(bundle_type, payload, {&by_service, 1}))
+      .str();
+}
+
 Result<Checkpoint> open_checkpoint(std::string_view note, const NoteKey& key,
                                    std::string_view tenant) {
   auto checkpoint = TRY(Checkpoint::parse(TRY(open_note(note, key))));
@@ -118,7 +134,7 @@ Result<BundleVerifier> BundleVerifier::begin(std::string_view head, BundleTrust 
   BundleVerifier verifier;
   verifier.trust_ = std::move(trust);
   TRY(verifier.read(as_text(*payload)));
-  verifier.check_service_key(envelope);
+  verifier.check_service_key(head, envelope);
   verifier.read_keys(as_text(*payload));
   verifier.read_checkpoints(as_text(*payload));
   return verifier;
@@ -158,12 +174,15 @@ Status BundleVerifier::read(std::string_view manifest) {
   for (const auto& each : list_of(root, "serviceKeys")) {
     const auto key = public_key_of(each);
     const bool wanted = !trust_.service_key || *trust_.service_key == key;
-    if (!key.empty() && wanted && service_key_.empty()) service_key_ = key;
+    const auto id = KeyId::parse(text_of(each, "keyId"));
+    if (key.empty() || !id || !wanted || !service_key_.empty()) continue;
+    service_key_ = key;
+    service_key_id_ = *id;
   }
   return {};
 }
 
-void BundleVerifier::check_service_key(std::string_view envelope) {
+void BundleVerifier::check_service_key(std::string_view head, std::string_view envelope) {
   report_.service_key_pinned = trust_.service_key.has_value();
   report_.log_key_pinned = trust_.log_key.has_value();
   report_.service_key = base64_encode(ed25519_spki(service_key_));
@@ -178,7 +197,11 @@ void BundleVerifier::check_service_key(std::string_view envelope) {
     log_key_ = *trust_.log_key;
   }
   const auto opened = open_envelope(envelope, bundle_type, service_key_);
-  if (!opened) complain({}, "manifest: " + opened.error().message);
+  if (!opened) return complain({}, "manifest: " + opened.error().message);
+  // What no signature covers is written in one way alone.
+  if (head != head_of(opened->payload, service_key_id_, envelope)) {
+    complain({}, "the first line is not written as the service writes it");
+  }
 }
 
 void BundleVerifier::read_keys(std::string_view manifest) {

@@ -91,7 +91,7 @@ class BundleVerifier {
   Status read(std::string_view manifest);
   void read_keys(std::string_view manifest);
   void read_checkpoints(std::string_view manifest);
-  void check_service_key(std::string_view envelope);
+  void check_service_key(std::string_view head, std::string_view envelope);
   void complain(std::optional<std::uint64_t> leaf, std::string message);
   Checked check(std::string_view line, std::uint64_t index) const;
   void count(const Checked& checked);
@@ -102,6 +102,7 @@ class BundleVerifier {
   BundleTrust trust_;
   BundleReport report_;
   Bytes service_key_;
+  KeyId service_key_id_;
   NoteKey log_key_;
   std::map<KeyId, Key> keys_;
   std::vector<Checkpoint> checkpoints_;  // by size

@@ -1,85 +1,17 @@
 // Signed spans and the log behind them, and what readers of the log get.
-#include <future>
+#include "support/logged_evidence.h"
 
+#include <thread>
+
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <fmt/format.h>
 
 #include "base/durable_file.h"
 #include "base/json.h"
 #include "base/json_note.h"
-#include "evidence/archive.h"
-#include "evidence/evidence_service.h"
-#include "support/service_fixture.h"
-#include "support/temporary_directory.h"
 
 namespace betrace::kms {
 namespace {
-
-class AllowAll final : public Authorizer {
- public:
-  bool allow(const Principal&, std::string_view, std::string_view) const override { return true; }
-};
-
-using Signed = Evidence::Items<Result<WipedString>>;
-
-class LoggedEvidence : public ServiceFixture {
- protected:
-  LoggedEvidence() {
-    create(acme);
-    create(other);
-    open_log();
-  }
-  void open_log() {
-    slot.reset();
-    slot = std::make_unique<LogSlot>(
-        [this]() {
-          const LogKeySeal seal{
-              .seal = [](const SecretBytes&) -> Result<Bytes> { return Bytes(3); },
-              .open = [](ByteView) { return fail(ErrorCode::corrupt, "not needed here"); }};
-          return EvidenceLog::open({.folder = folder.path() + "/evidence"},
-                                   {.seal = seal, .clock = clock, .metrics = metrics});
-        },
-        clock);
-    evidence = std::make_unique<EvidenceService>(
-        EvidenceParts{.keys = *service,
-                      .signer = *service,
-                      .authorizer = authorizer,
-                      .metrics = metrics,
-                      .frameworks = Frameworks::with({}, Frameworks::Unknown::refuse).value(),
-                      .log = slot.get(),
-                      .blocking = &blocking});
-    archive = std::make_unique<Archive>(ArchiveParts{
-        .log = slot.get(),
-        .keys = *service,
-        .clock = clock,
-        .assert_statement = [](const CallContext&, std::string_view, std::string_view payload)
-            -> Result<std::string> { return std::string(payload); }});
-  }
-  static std::string span(std::string_view tenant, std::string_view time) {
-    return fmt::format(
-        R"({{"framework":"soc2","control":"CC6_1","tenantId":"{}","timestamp":"{}"}})", tenant,
-        time);
-  }
-  Result<Signed> sign(std::string_view document) {
-    std::promise<Result<Signed>> promise;
-    evidence->sign_spans(call, document,
-                         [&](Result<Signed> done) { promise.set_value(std::move(done)); });
-    return promise.get_future().get();
-  }
-  Signed sign_all(std::initializer_list<std::string> spans) {
-    std::string list;
-    for (const auto& each : spans) list += (list.empty() ? "" : ",") + each;
-    return sign(fmt::format(R"({{"spans":[{}]}})", list)).value();
-  }
-  static SystemTime at(std::string_view time) { return rfc3339_time(time).value(); }
-
-  TemporaryDirectory folder;
-  AllowAll authorizer;
-  InlineExecutor blocking;
-  std::unique_ptr<LogSlot> slot;
-  std::unique_ptr<EvidenceService> evidence;
-  std::unique_ptr<Archive> archive;
-};
 
 TEST_F(LoggedEvidence, EverySignedSpanIsALeafOfItsTenantAsItWasAnswered) {
   const auto answer =
@@ -116,9 +48,11 @@ TEST_F(LoggedEvidence, ABundleHasTheLeavesOfItsPeriodAndThoseBetweenThem) {
   EXPECT_EQ(std::pair(february.begin, february.end), std::pair(1UL, 4UL));
   const auto never = head({at("2020-01-01T00:00:00Z"), at("2020-01-02T00:00:00Z")});
   EXPECT_EQ(std::pair(never.begin, never.end), std::pair(5UL, 5UL));
-  JsonDocument document;
+  JsonDocument document, payload;
   ASSERT_TRUE(document.parse(february.line));
-  const auto& manifest = document.root().at("manifest");
+  const auto bytes = base64_decode(text_of(document.root().at("manifest"), "payload")).value();
+  ASSERT_TRUE(payload.parse(as_text(bytes)));
+  const auto& manifest = payload.root();
   EXPECT_EQ(text_of(manifest, "tenantId"), "acme");
   EXPECT_EQ(text_of(manifest, "from"), "2026-02-01T00:00:00.000Z");
   EXPECT_EQ(manifest.at("left").as_array().size(), 1U);
