@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -18,6 +16,7 @@
 #include "base/json.h"
 #include "base/try.h"
 #include "evidence/archive.h"
+#include "evidence/span.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -27,9 +26,6 @@ using boost::json::object;
 using boost::json::value;
 
 constexpr std::size_t single_bytes_max = 1 << 20;
-
-// By tenant, the indices of their items.
-using Groups = std::map<TenantId, std::vector<std::size_t>>;
 
 struct SpanValues {
   bool batch = false;
@@ -84,37 +80,6 @@ Error in_span(Error error, bool batch, std::size_t index) {
   error.message =
       fmt::format("{}: {}", batch ? fmt::format("spans[{}]", index) : "span", error.message);
   return error;
-}
-
-// What a verification came to; an error says that nobody knows.
-Result<SpanVerdict> verdict_of(const SignedSpan& span, const Result<Verification>& verification) {
-  SpanVerdict verdict{.tenant = span.tenant, .timestamp = span.timestamp, .key_id = span.key_text};
-  if (!verification) {
-    switch (verification.error().code) {
-      case ErrorCode::tenant_not_found:
-        verdict.message = "Unknown tenant";
-        return verdict;
-      case ErrorCode::key_not_found:
-        verdict.message =
-            "Unknown key: the span's tenant has no such signing key, so key or tenant are "
-            "another's";
-        return verdict;
-      default:
-        return std::unexpected(verification.error());
-    }
-  }
-  verdict.key_state = verification->key_state;
-  if (!verification->valid) {
-    verdict.message = "Signature invalid or tampered";
-  } else if (!verification->trusted) {
-    verdict.message = fmt::format(
-        "Key revoked{}, and nothing proves the span older than that",
-        verification->revoked_at ? " at " + rfc3339(*verification->revoked_at) : std::string());
-  } else {
-    verdict.valid = true;
-    verdict.message = "Signature valid";
-  }
-  return verdict;
 }
 
 // One document under way: answered when all that was opened is closed.
@@ -176,7 +141,6 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
   std::vector<std::optional<ComplianceSpan>> fresh;  // to be signed
   std::vector<std::optional<SignedSpan>> came_signed;
   std::vector<std::size_t> newly_signed;
-  std::mutex mutex;  // of newly_signed, while groups are signed side by side
 
   void refuse(std::size_t index, Error error) {
     const bool ours =
@@ -185,35 +149,39 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
     answer.items[index] = std::unexpected(in_span(std::move(error), answer.batch, index));
   }
 
-  // What became of the spans of one tenant.
-  void take(const std::vector<std::size_t>& which, const TenantId& tenant,
-            const Result<std::vector<Result<Signature>>>& signatures) {
-    if (!signatures) {
-      logger(log_category::kms)
-          .warn("{} compliance spans of tenant {} were not signed: {}", which.size(), tenant.str(),
-                signatures.error().message);
-    }
+  void take_signatures(const std::vector<std::size_t>& which, const SpanKeys::Signatures& made) {
     for (std::size_t n = 0; n < which.size(); ++n) {
       const auto index = which[n];
-      if (!signatures) {
-        refuse(index, signatures.error());
-      } else if (const auto& one = (*signatures)[n]; !one) {
-        refuse(index, one.error());
-      } else {
-        answer.items[index] = fresh[index]->signed_json(one->key_id, one->bytes);
-        const std::lock_guard lock(mutex);
-        newly_signed.push_back(index);
+      if (!made[n]) {
+        refuse(index, made[n].error());
+        continue;
       }
+      answer.items[index] = fresh[index]->signed_json(made[n]->key_id, made[n]->bytes);
+      newly_signed.push_back(index);
     }
-    close();
+    put_into_log();
   }
 
-  void close() {
-    if (--open > 0) return;
-    if (log == nullptr || newly_signed.empty()) return count_and_finish({});
+  // One that came signed is answered as it is, when its signature is good.
+  void take_verification(std::size_t index, const Result<Verification>& verification) {
+    const auto verdict = verdict_of(*came_signed[index], verification);
+    if (!verdict) return refuse(index, verdict.error());
+    if (!verdict->valid) return refuse_signed(index, verdict->message);
+    metrics.spans_signed_before.Increment();
+    WipedString json;
+    append_canonical_json(*values[index], json);
+    answer.items[index] = std::move(json);
+  }
+  void refuse_signed(std::size_t index, const std::string& why) {
+    refuse(index, {.code = ErrorCode::invalid_argument,
+                   .message = "signature: the span came signed, and is refused: " + why});
+  }
+
+ private:
+  void put_into_log() {
+    if (log == nullptr || newly_signed.empty()) return count({});
     const auto evidence_log = log->get();
-    if (!evidence_log) return count_and_finish(std::unexpected(evidence_log.error()));
-    std::ranges::sort(newly_signed);
+    if (!evidence_log) return count(std::unexpected(evidence_log.error()));
     std::vector<EvidenceLog::Leaf> leaves;
     leaves.reserve(newly_signed.size());
     for (const auto index : newly_signed) {
@@ -223,13 +191,11 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
     (*evidence_log)
         ->append(std::move(leaves), {},
                  [self = shared_from_this()](const Result<std::vector<std::uint64_t>>& indices) {
-                   self->count_and_finish(indices ? Status() : std::unexpected(indices.error()));
+                   self->count(indices ? Status() : std::unexpected(indices.error()));
                  });
   }
-
- private:
   // A signature that is in no log was never made.
-  void count_and_finish(const Status& logged) {
+  void count(const Status& logged) {
     for (const auto index : newly_signed) {
       if (logged) {
         metrics.spans_signed.Increment();
@@ -237,7 +203,7 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
         refuse(index, logged.error());
       }
     }
-    finish();
+    close();
   }
 };
 
@@ -248,89 +214,52 @@ void EvidenceService::sign_spans(CallContext call, std::string_view document,
   if (!job->read(document)) return;
   job->fresh.resize(job->values.size());
   job->came_signed.resize(job->values.size());
-  Groups groups;
-  for (std::size_t i = 0; i < job->values.size(); ++i) {
-    const auto* span = job->values[i]->if_object();
-    if (span == nullptr) {
-      job->refuse(i, {.code = ErrorCode::invalid_argument, .message = "it is not an object"});
-    } else if (span->contains("signature")) {
-      job->came_signed[i] = SignedSpan::parse(*span);
-      ++job->open;
-    } else if (auto parsed = ComplianceSpan::parse(*span, parts_.frameworks); !parsed) {
-      job->refuse(i, std::move(parsed).error());
-    } else if (!parts_.authorizer.allow(job->call.principal, "sign-spans",
-                                        parsed->tenant().str())) {
-      job->refuse(i, not_allowed(parsed->tenant()));
-    } else {
-      groups[parsed->tenant()].push_back(i);
-      job->fresh[i] = *std::move(parsed);
-    }
-  }
-  job->open += groups.size();
-  for (auto& [tenant, which] : groups) {
-    sign_tenant(job, tenant, std::make_shared<const std::vector<std::size_t>>(std::move(which)),
-                true);
-  }
-  for (std::size_t i = 0; i < job->came_signed.size(); ++i) {
-    if (job->came_signed[i]) check_signed(job, i);
-  }
+  std::vector<std::size_t> to_sign, to_verify;
+  for (std::size_t i = 0; i < job->values.size(); ++i) sort(*job, i, to_sign, to_verify);
+  std::vector<const ComplianceSpan*> fresh;
+  for (const auto i : to_sign) fresh.push_back(&*job->fresh[i]);
+  std::vector<const SignedSpan*> came_signed;
+  for (const auto i : to_verify) came_signed.push_back(&*job->came_signed[i]);
+  job->open += 2;
+  keys_.sign(job->call, std::move(fresh),
+             [job, which = std::move(to_sign)](const SpanKeys::Signatures& made) {
+               job->take_signatures(which, made);
+             });
+  keys_.verify(job->call, std::move(came_signed),
+               [job, which = std::move(to_verify)](const SpanKeys::Verifications& verified) {
+                 for (std::size_t n = 0; n < which.size(); ++n) {
+                   job->take_verification(which[n], verified[n]);
+                 }
+                 job->close();
+               });
   job->close();
 }
 
-void EvidenceService::sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& tenant,
-                                  const Indices& which, bool may_create) {
-  parts_.signer.sign_statements(
-      job->call, tenant, which->size(),
-      [job, which](std::size_t n, const KeyId& key, WipedBytes& out) {
-        job->fresh[(*which)[n]]->write_statement(key, out);
-      },
-      [this, job, which, tenant, may_create](Result<std::vector<Result<Signature>>> signatures) {
-        const bool absent = !signatures && signatures.error().code == ErrorCode::tenant_not_found;
-        if (!absent || !may_create || !parts_.create_tenant) {
-          return job->take(*which, tenant, signatures);
-        }
-        parts_.create_tenant(job->call, tenant,
-                             [this, job, which, tenant](Result<TenantDescription> created) {
-                               if (created) return sign_tenant(job, tenant, which, false);
-                               job->take(*which, tenant, std::unexpected(created.error()));
-                             });
-      });
-}
-
-void EvidenceService::check_signed(const std::shared_ptr<Signing>& job, std::size_t which) {
-  const SignedSpan& span = *job->came_signed[which];
-  const auto refuse = [&](std::string why) {
-    job->refuse(which, {.code = ErrorCode::invalid_argument,
-                        .message = "signature: the span came signed, and is refused: " + why});
-    job->close();
-  };
-  if (!span.fault.empty()) return refuse(span.fault);
-  if (!parts_.authorizer.allow(job->call.principal, "sign-spans", span.tenant)) {
-    job->refuse(which, not_allowed(*span.owner));
-    return job->close();
+// What is to become of one span of the document.
+void EvidenceService::sort(Signing& job, std::size_t i, std::vector<std::size_t>& to_sign,
+                           std::vector<std::size_t>& to_verify) const {
+  const auto* const span = job.values[i]->if_object();
+  if (span == nullptr) {
+    return job.refuse(i, {.code = ErrorCode::invalid_argument, .message = "it is not an object"});
   }
-  const auto request = std::make_shared<const VerifyRequest>(
-      VerifyRequest{.payload = span.statement, .signature = span.signature, .key_id = span.key});
-  parts_.keys.verify(
-      job->call, *span.owner, {request.get(), 1},
-      [job, which, request](Result<std::vector<Result<Verification>>> verified) {
-        const SignedSpan& came = *job->came_signed[which];
-        const auto verdict = verdict_of(
-            came, verified ? std::move(verified->front()) : std::unexpected(verified.error()));
-        if (!verdict) {
-          job->refuse(which, verdict.error());
-        } else if (!verdict->valid) {
-          job->refuse(which, {.code = ErrorCode::invalid_argument,
-                              .message = "signature: the span came signed, and is refused: " +
-                                         verdict->message});
-        } else {
-          job->metrics.spans_signed_before.Increment();
-          WipedString json;
-          append_canonical_json(*job->values[which], json);
-          job->answer.items[which] = std::move(json);
-        }
-        job->close();
-      });
+  const auto allowed = [&](const TenantId& tenant) {
+    const bool may = parts_.authorizer.allow(job.call.principal, "sign-spans", tenant.str());
+    if (!may) job.refuse(i, not_allowed(tenant));
+    return may;
+  };
+  if (span->contains("signature")) {
+    auto parsed = SignedSpan::parse(*span);
+    if (!parsed.fault.empty()) return job.refuse_signed(i, parsed.fault);
+    if (!allowed(*parsed.owner)) return;
+    job.came_signed[i] = std::move(parsed);
+    to_verify.push_back(i);
+    return;
+  }
+  auto parsed = ComplianceSpan::parse(*span, parts_.frameworks);
+  if (!parsed) return job.refuse(i, std::move(parsed).error());
+  if (!allowed(parsed->tenant())) return;
+  job.fresh[i] = *std::move(parsed);
+  to_sign.push_back(i);
 }
 
 // --- verifying ----------------------------------------------------------------------------------
@@ -353,7 +282,7 @@ void EvidenceService::verify_spans(CallContext call, std::string_view document,
                                    Done<Items<Result<SpanVerdict>>> done) {
   const auto job = std::make_shared<Verifying>(std::move(call), parts_.metrics, std::move(done));
   if (!job->read(document, true)) return;
-  Groups groups;
+  std::vector<std::size_t> which;
   for (std::size_t i = 0; i < job->values.size(); ++i) {
     const auto* object = job->values[i]->if_object();
     auto& span = job->spans.emplace_back(
@@ -366,43 +295,28 @@ void EvidenceService::verify_spans(CallContext call, std::string_view document,
     } else if (!parts_.authorizer.allow(job->call.principal, "verify-spans", span.tenant)) {
       job->decide(i, std::unexpected(not_allowed(*span.owner)));
     } else {
-      groups[*span.owner].push_back(i);
+      which.push_back(i);
     }
   }
-  job->open += groups.size();
-  for (auto& [tenant, which] : groups) verify_tenant(job, tenant, std::move(which));
-  job->close();
+  std::vector<const SignedSpan*> spans;
+  for (const auto i : which) spans.push_back(&job->spans[i]);
+  keys_.verify(job->call, std::move(spans),
+               [this, job, which = std::move(which)](const SpanKeys::Verifications& verified) {
+                 for (std::size_t n = 0; n < which.size(); ++n) {
+                   take_verification(job, which[n], verified[n]);
+                 }
+                 job->close();
+               });
 }
 
-void EvidenceService::verify_tenant(const std::shared_ptr<Verifying>& job, const TenantId& tenant,
-                                    std::vector<std::size_t> which) {
-  struct Group {
-    std::vector<std::size_t> which;
-    std::vector<VerifyRequest> requests;
-  };
-  auto group = std::make_shared<Group>(Group{.which = std::move(which), .requests = {}});
-  for (const std::size_t index : group->which) {
-    const SignedSpan& span = job->spans[index];
-    group->requests.push_back(
-        {.payload = span.statement, .signature = span.signature, .key_id = span.key});
-  }
-  parts_.keys.verify(
-      job->call, tenant, group->requests,
-      [this, job, group](Result<std::vector<Result<Verification>>> verified) {
-        for (std::size_t n = 0; n < group->which.size(); ++n) {
-          const auto index = group->which[n];
-          const auto each = verified ? (*verified)[n] : std::unexpected(verified.error());
-          auto verdict = verdict_of(job->spans[index], each);
-          const bool old_perhaps = each && each->valid && !each->trusted && each->revoked_at;
-          if (old_perhaps && parts_.log != nullptr) {
-            ++job->open;
-            look_for_proof(job, index, *each->revoked_at, *std::move(verdict));
-          } else {
-            job->decide(index, std::move(verdict));
-          }
-        }
-        job->close();
-      });
+void EvidenceService::take_verification(const std::shared_ptr<Verifying>& job, std::size_t index,
+                                        const Result<Verification>& verification) {
+  auto verdict = verdict_of(job->spans[index], verification);
+  const bool old_perhaps = verification && verification->valid && !verification->trusted &&
+                           verification->revoked_at && parts_.log != nullptr;
+  if (!old_perhaps) return job->decide(index, std::move(verdict));
+  ++job->open;
+  look_for_proof(job, index, *verification->revoked_at, *std::move(verdict));
 }
 
 // Whether the log had the span before its key was revoked: then whoever has the key since cannot

@@ -13,6 +13,7 @@
 #include "evidence/frameworks.h"
 #include "evidence/log_slot.h"
 #include "evidence/span.h"
+#include "evidence/span_keys.h"
 #include "telemetry/metrics.h"
 
 namespace betrace::kms {
@@ -27,8 +28,7 @@ struct EvidenceParts {
   Metrics& metrics;
   Frameworks frameworks;
   // Makes a tenant for its first span; empty: it must be there.
-  std::function<void(const CallContext&, const TenantId&, Done<TenantDescription>)> create_tenant =
-      {};
+  SpanKeys::CreateTenant create_tenant = {};
   // Every span is in it before it is answered; none: signatures alone.
   const LogSlot* log = nullptr;
   Executor* blocking = nullptr;  // where the log is searched; needed with `log`
@@ -36,7 +36,8 @@ struct EvidenceParts {
 
 class EvidenceService final : public Evidence {
  public:
-  explicit EvidenceService(EvidenceParts parts) : parts_(std::move(parts)) {}
+  explicit EvidenceService(EvidenceParts parts)
+      : parts_(std::move(parts)), keys_(parts_.keys, parts_.signer, parts_.create_tenant) {}
 
   void sign_spans(CallContext call, std::string_view document,
                   Done<Items<Result<WipedString>>> done) override;
@@ -46,16 +47,15 @@ class EvidenceService final : public Evidence {
  private:
   struct Signing;
   struct Verifying;
-  using Indices = std::shared_ptr<const std::vector<std::size_t>>;
-  void sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& tenant,
-                   const Indices& which, bool may_create);
-  void check_signed(const std::shared_ptr<Signing>& job, std::size_t which);
-  void verify_tenant(const std::shared_ptr<Verifying>& job, const TenantId& tenant,
-                     std::vector<std::size_t> which);
+  void sort(Signing& job, std::size_t i, std::vector<std::size_t>& to_sign,
+            std::vector<std::size_t>& to_verify) const;
+  void take_verification(const std::shared_ptr<Verifying>& job, std::size_t index,
+                         const Result<Verification>& verification);
   void look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t index,
                       SystemTime revoked_at, SpanVerdict verdict);
 
   const EvidenceParts parts_;
+  const SpanKeys keys_;
 };
 
 }  // namespace betrace::kms
