@@ -211,6 +211,7 @@ struct RouterWorld {
   FakeMigration migration;
   FakeEvidence evidence;
   FakeArchive archive;
+  FakeStream stream;
   FakeMonitor monitor;
   FakeDoctor doctor;
   AdminAuthorizer authorizer;
@@ -221,6 +222,7 @@ struct RouterWorld {
                  .migration = migration,
                  .evidence = evidence,
                  .archive = archive,
+                 .stream = stream,
                  .monitor = monitor,
                  .doctor = doctor,
                  .metrics = world.metrics,

@@ -63,6 +63,7 @@ struct ApiParts {
   MigrationControl& migration;
   Evidence& evidence;
   EvidenceArchive& archive;
+  EvidenceStream& stream;
   Monitor& monitor;
   Doctor& doctor;
   Metrics& metrics;

@@ -54,6 +54,15 @@ void refuse(ExchangePtr exchange, Error error) {
   router.finish(std::move(exchange), std::move(response), to_string(error.code));
 }
 
+void refuse_as(ExchangePtr exchange, const Error& error, std::string_view content_type,
+               std::string_view body) {
+  auto response = problem_response(error, exchange->call().request_id);
+  response.content_type = content_type;
+  response.body.assign(body.begin(), body.end());
+  auto& router = exchange->router();
+  router.finish(std::move(exchange), std::move(response), to_string(error.code));
+}
+
 void run_heavy(ExchangePtr exchange, std::move_only_function<void(ExchangePtr)> work) {
   auto& heavy = exchange->api().heavy;
   // Shared, because a job that is refused is gone and its request must still be answered.

@@ -67,6 +67,9 @@ using ExchangePtr = std::unique_ptr<ApiExchange>;
 void answer(ExchangePtr exchange, JsonWriter body, int status = 200);
 void answer(ExchangePtr exchange, Response response);
 void refuse(ExchangePtr exchange, Error error);
+// The same with a body of another form than a problem.
+void refuse_as(ExchangePtr exchange, const Error& error, std::string_view content_type,
+               std::string_view body);
 
 // Goes on with `work` on the heavy executor, or refuses with `overloaded` when that is full.
 void run_heavy(ExchangePtr exchange, std::move_only_function<void(ExchangePtr)> work);

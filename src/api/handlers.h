@@ -54,6 +54,8 @@ void data_key(ExchangePtr exchange);
 void sign_spans(ExchangePtr exchange);
 void verify_span(ExchangePtr exchange);
 void verify_spans(ExchangePtr exchange);
+void otlp_traces(ExchangePtr exchange);
+void otlp_logs(ExchangePtr exchange);
 void evidence_log_key(ExchangePtr exchange);
 void evidence_checkpoint(ExchangePtr exchange);
 void evidence_inclusion(ExchangePtr exchange);

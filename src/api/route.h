@@ -37,7 +37,7 @@ struct Route {
   std::size_t body_bytes_max = 0;
   std::chrono::milliseconds deadline{};
   bool mutates = false;
-  Handler handler = nullptr;  // none: a later release, 501
+  Handler handler = nullptr;
   Extra extra = Extra::none;
 };
 

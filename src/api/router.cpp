@@ -192,10 +192,6 @@ Status Router::admit(ApiExchange& exchange, const RouteTable::Match& match) {
   TRY(read_path(exchange, match));
   if (route.permission != Permission::none) TRY(authorize(exchange));
   if (route.extra == Extra::rate_limited) TRY(take_from_limit(exchange));
-  if (!route.handler) {
-    return fail(ErrorCode::not_implemented,
-                fmt::format("{} {} is not in this release", route.method, route.pattern));
-  }
   return {};
 }
 

@@ -17,7 +17,6 @@ using std::chrono_literals::operator""s;
 constexpr std::size_t small = 1 << 20;
 constexpr std::size_t large = 16 << 20;
 constexpr bool mutates = true;
-constexpr Handler later = nullptr;
 
 // clang-format off
 constexpr Route table[] = {
@@ -101,8 +100,10 @@ constexpr Route table[] = {
   {"GET", "/api/admin/compliance/rotation-report", "rotation-report",
     bearer, small, 60s, false, handlers::rotation_report},
 
-  {"POST", "/v1/traces",                   "otlp-traces",  bearer, large, 30s, false, later},
-  {"POST", "/v1/logs",                     "otlp-logs",    bearer, large, 30s, false, later},
+  {"POST", "/v1/traces",                   "otlp-traces",  bearer, large, 30s, false,
+    handlers::otlp_traces},
+  {"POST", "/v1/logs",                     "otlp-logs",    bearer, large, 30s, false,
+    handlers::otlp_logs},
   {"POST", "/api/compliance/spans/sign",   "sign-spans",
     bearer, large, 30s, false, handlers::sign_spans},
   {"POST", "/api/compliance/verify/span",  "verify-spans",

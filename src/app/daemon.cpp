@@ -100,7 +100,6 @@ void say_what_is_exposed(const Config& config) {
 
 void say_ready(const Core& core, const Front& front) {
   log().info("Store: {}", core.store_description());
-  log().info("Not in this release: the OTLP routes /v1/traces and /v1/logs");
   log().info("BeTrace KMS {} listening on {}", version(), fmt::join(front.addresses(), ", "));
 }
 

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include "app/wiring_parts.h"
+#include "app/wiring_traces.h"
 #include "base/try.h"
+#include "evidence/otlp_forwarder.h"
 #include "net/curl_client.h"
 #include "telemetry/log.h"
 
@@ -38,6 +40,16 @@ Status make_push(Core::Parts& parts, const Config& config) {
   return {};
 }
 
+Result<std::optional<OtlpForwarderOptions>> forwarder_options(const Config& config) {
+  auto endpoint = config.text("betrace.otlp.forward-endpoint");
+  if (endpoint.empty()) return std::nullopt;
+  while (endpoint.ends_with('/')) endpoint.pop_back();
+  return OtlpForwarderOptions{
+      .endpoint = std::move(endpoint),
+      .headers = TRY(secret_headers(config, "betrace.otlp.forward-headers")),
+      .refused_folder = config.text("betrace.evidence.log.folder") + "/refused"};
+}
+
 }  // namespace
 
 Status make_evidence_log(Core::Parts& parts, const Config& config) {
@@ -54,7 +66,8 @@ Status make_evidence_log(Core::Parts& parts, const Config& config) {
       .interval =
           std::chrono::seconds(config.integer("betrace.evidence.checkpoint.interval-seconds")),
       .leaves_max =
-          static_cast<std::uint64_t>(config.integer("betrace.evidence.checkpoint.leaves"))};
+          static_cast<std::uint64_t>(config.integer("betrace.evidence.checkpoint.leaves")),
+      .journal_bytes_max = static_cast<std::uint64_t>(config.integer("betrace.otlp.queue-bytes"))};
   const NoteKey named{.name = options.name};
   if (!named.has_valid_name()) {
     return fail(ErrorCode::invalid_argument,
@@ -69,9 +82,20 @@ Status make_evidence_log(Core::Parts& parts, const Config& config) {
       push->push(checkpoint);
     };
   }
+  const auto forwarding = TRY(forwarder_options(config));
+  if (forwarding) {
+    options.consumers.emplace_back(OtlpForwarder::consumer);
+    parts.forward_http = make_http_client();
+    logger(log_category::kms).info("OTLP goes on to {}", forwarding->endpoint);
+  }
   parts.evidence_log = std::make_unique<LogSlot>(
       [options, log_parts] { return EvidenceLog::open(options, log_parts); }, system_clock(),
-      [](EvidenceLog& log) { log.start(); });
+      [forwarding, &parts](EvidenceLog& log) -> std::shared_ptr<void> {
+        log.start();
+        if (!forwarding) return nullptr;
+        return std::make_shared<OtlpForwarder>(*forwarding, log.journal(), *parts.forward_http,
+                                               system_clock(), *parts.metrics);
+      });
   return {};
 }
 

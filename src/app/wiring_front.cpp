@@ -15,6 +15,7 @@
 #include "core/succession.h"
 #include "evidence/archive.h"
 #include "evidence/evidence_service.h"
+#include "evidence/otlp_ingest.h"
 #include "net/http_server.h"
 #include "telemetry/version.h"
 
@@ -132,6 +133,7 @@ struct Front::Parts {
   LogAuditSink audit;
   std::unique_ptr<EvidenceService> evidence;
   std::unique_ptr<EvidenceArchive> archive;
+  std::unique_ptr<OtlpIngest> stream;
   std::unique_ptr<Router> router;
   std::unique_ptr<HttpServer> server;
   std::vector<std::string> addresses;
@@ -145,17 +147,19 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
   const auto host = options.host;
   auto parts = std::make_unique<Parts>();
   auto& service = core.parts();
-  parts->evidence = std::make_unique<EvidenceService>(
-      EvidenceParts{.keys = *service.keys,
-                    .signer = *service.keys,
-                    .authorizer = parts->authorizer,
-                    .metrics = *service.metrics,
-                    .frameworks = TRY(frameworks_of(config)),
-                    .create_tenant = config.flag("betrace.kms.tenants.auto-create")
-                                         ? creation_of(*service.keys, parts->audit)
-                                         : nullptr,
-                    .log = service.evidence_log.get(),
-                    .blocking = &*service.heavy_threads});
+  const EvidenceParts evidence{.keys = *service.keys,
+                               .signer = *service.keys,
+                               .authorizer = parts->authorizer,
+                               .metrics = *service.metrics,
+                               .frameworks = TRY(frameworks_of(config)),
+                               .create_tenant = config.flag("betrace.kms.tenants.auto-create")
+                                                    ? creation_of(*service.keys, parts->audit)
+                                                    : nullptr,
+                               .log = service.evidence_log.get(),
+                               .blocking = &*service.heavy_threads};
+  parts->evidence = std::make_unique<EvidenceService>(evidence);
+  parts->stream = std::make_unique<OtlpIngest>(
+      OtlpIngestParts{.evidence = evidence, .forwards = service.forward_http != nullptr});
   parts->archive = archive_of(service);
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,
@@ -164,6 +168,7 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
                                         .migration = *service.migrator,
                                         .evidence = *parts->evidence,
                                         .archive = *parts->archive,
+                                        .stream = *parts->stream,
                                         .monitor = *service.monitor,
                                         .doctor = *service.doctor,
                                         .metrics = *service.metrics,

@@ -60,7 +60,7 @@ struct Core::Parts {
   std::optional<ServiceMonitor> monitor, second_monitor;
   std::unique_ptr<ServiceDoctor> doctor;
   std::unique_ptr<ServiceSeal> seal;
-  std::unique_ptr<HttpClient> push_http;
+  std::unique_ptr<HttpClient> push_http, forward_http;
   std::unique_ptr<CheckpointPush> push;
   std::unique_ptr<LogSlot> evidence_log;  // none: signatures alone
   std::optional<Housekeeper> housekeeper;

@@ -66,6 +66,11 @@ Result<ResourceAttributes> resource_of(const Config& config) {
 
 }  // namespace
 
+Result<Headers> secret_headers(const Config& config, std::string_view key) {
+  const auto headers = config.secret(key);
+  return parse_pairs(key, as_text(headers.expose()));
+}
+
 Status make_tracer(Core::Parts& parts, const Config& config) {
   auto url = config.text("quarkus.otel.exporter.otlp.endpoint");
   if (url.empty()) return {};
@@ -74,9 +79,7 @@ Status make_tracer(Core::Parts& parts, const Config& config) {
                          std::stod(config.text("quarkus.otel.traces.sampler.arg"))));
   SpanExporterOptions options;
   options.resource = TRY(resource_of(config));
-  const auto headers = config.secret("quarkus.otel.exporter.otlp.headers");
-  options.headers =
-      TRY(parse_pairs("quarkus.otel.exporter.otlp.headers", as_text(headers.expose())));
+  options.headers = TRY(secret_headers(config, "quarkus.otel.exporter.otlp.headers"));
   while (url.ends_with('/')) url.pop_back();
   options.url = url + "/v1/traces";
   // An address may hold a password.

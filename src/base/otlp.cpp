@@ -4,6 +4,7 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
@@ -12,7 +13,6 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "base/encoding.h"
-#include "base/json.h"
 #include "base/otlp_items.h"
 #include "base/try.h"
 
@@ -21,6 +21,8 @@ namespace {
 
 namespace json = boost::json;
 namespace pb = google::protobuf;
+
+constexpr std::size_t depth_max = 100;  // as protobuf's own limit
 
 bool is_id(std::string_view name) {
   constexpr std::string_view names[] = {"traceId",  "spanId",  "parentSpanId",
@@ -53,9 +55,10 @@ Status ids_as_base64(json::value& value) {
 }
 
 Status read_json(std::string_view body, pb::Message& message) {
-  JsonDocument document;
-  TRY(document.parse(body));
-  json::value root = document.root();
+  // Not I-JSON: OTLP writes numbers of 64 bits and doubles of any size as numbers, too.
+  json::error_code error;
+  json::value root = json::parse(body, error, {}, {.max_depth = depth_max});
+  if (error) return fail(ErrorCode::malformed_json, "the body is not JSON: " + error.message());
   if (!root.is_object()) return fail(ErrorCode::invalid_argument, "the body is not a JSON object");
   TRY(ids_as_base64(root));
   pb::util::JsonParseOptions options;

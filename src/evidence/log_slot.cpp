@@ -6,8 +6,8 @@
 
 namespace betrace::kms {
 
-LogSlot::LogSlot(Open open, const Clock& clock, std::function<void(EvidenceLog&)> opened)
-    : open_(std::move(open)), clock_(clock), opened_(std::move(opened)) {
+LogSlot::LogSlot(Open open, const Clock& clock, Companion companion)
+    : open_(std::move(open)), clock_(clock), make_companion_(std::move(companion)) {
   if (!try_to_open()) return;
   thread_ = std::jthread([this](const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "kms-log-slot");
@@ -24,12 +24,14 @@ LogSlot::~LogSlot() {
 
 bool LogSlot::try_to_open() {
   auto opened = open_();
-  if (opened && opened_) opened_(**opened);
+  std::shared_ptr<void> companion;
+  if (opened && make_companion_) companion = make_companion_(**opened);
   auto& log = logger(log_category::kms);
   const std::lock_guard lock(mutex_);
   if (opened) {
     if (!why_not_.message.empty()) log.info("The evidence log is open");
     log_ = *std::move(opened);
+    companion_ = std::move(companion);
     return false;
   }
   const bool again = opened.error().code == ErrorCode::conflict;

@@ -17,9 +17,10 @@ namespace betrace::kms {
 class LogSlot {
  public:
   using Open = std::function<Result<std::unique_ptr<EvidenceLog>>()>;
-  // Opens it now, and every two seconds while another process has it. `opened` is told of the log
-  // before anybody else has it; `clock` must outlive this.
-  LogSlot(Open open, const Clock& clock, std::function<void(EvidenceLog&)> opened = {});
+  // Makes what works on the log by itself; it goes before the log does.
+  using Companion = std::function<std::shared_ptr<void>(EvidenceLog&)>;
+  // Opens it now, and every two seconds while another process has it; `clock` must outlive this.
+  LogSlot(Open open, const Clock& clock, Companion companion = {});
   ~LogSlot();
   LogSlot(const LogSlot&) = delete;
   LogSlot& operator=(const LogSlot&) = delete;
@@ -32,9 +33,10 @@ class LogSlot {
 
   const Open open_;
   const Clock& clock_;
-  const std::function<void(EvidenceLog&)> opened_;
+  const Companion make_companion_;
   mutable std::mutex mutex_;
   std::unique_ptr<EvidenceLog> log_;
+  std::shared_ptr<void> companion_;
   Error why_not_;
   std::jthread thread_;
 };

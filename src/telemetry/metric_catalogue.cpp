@@ -37,6 +37,13 @@ constexpr MetricDescription catalogue[] = {
      "When the oldest active tenant key was made; absent while there are none."},
     {"kms_operation_seconds", histogram, "provider,operation",
      "Time of a call to the provider of the master key, each attempt by itself."},
+    {"kms_otlp_forwards_total", counter, "result",
+     "Requests to betrace.otlp.forward-endpoint: sent, tries that failed, or refused for good and "
+     "set aside."},
+    {"kms_otlp_items_total", counter, "signal,result",
+     "Spans and log records that came by OTLP: signed now, before, flagged signing_failed, or "
+     "passed as they were."},
+    {"kms_otlp_queue_bytes", gauge, "", "Bytes on the disk that wait to be forwarded."},
     {"kms_provider_up", gauge, "provider",
      "1 when the last probe of the provider of the master key went well, 0 when it failed."},
     {"kms_retrieve_encryption_key_seconds", histogram, "",

@@ -119,6 +119,9 @@ struct Metrics::State {
   Counters evidence_leaves = family<Counters>("kms_evidence_leaves_total");
   Counters checkpoints = family<Counters>("kms_evidence_checkpoints_total");
   Counters pushes = family<Counters>("kms_evidence_pushes_total");
+  Counters otlp_items = family<Counters>("kms_otlp_items_total");
+  Counters otlp_forwards = family<Counters>("kms_otlp_forwards_total");
+  Gauges otlp_queue = family<Gauges>("kms_otlp_queue_bytes");
   Counters decryptions = family<Counters>("kms_decryptions_total");
   Counters trace_spans_dropped = family<Counters>("kms_trace_spans_dropped_total");
   Histograms operation_seconds = family<Histograms>("kms_operation_seconds");
@@ -143,7 +146,8 @@ std::vector<prometheus::MetricFamily> Metrics::State::collect() const {
       &stale_signatures,   &encryptions,     &verifications,       &decryptions,
       &operation_seconds,  &errors,          &breaker_state,       &provider_up,
       &http_requests,      &build_info,      &trace_spans_dropped, &spans,
-      &span_verifications, &evidence_leaves, &checkpoints,         &pushes};
+      &span_verifications, &evidence_leaves, &checkpoints,         &pushes,
+      &otlp_items,         &otlp_forwards,   &otlp_queue};
   for (const auto* each : all) {
     for (auto& family : each->Collect()) families.push_back(std::move(family));
   }
@@ -186,7 +190,14 @@ Metrics::Metrics(std::string_view provider)
       trace_spans_dropped(state_->trace_spans_dropped.Add({})),
       evidence_leaves(state_->evidence_leaves.Add({})),
       checkpoints_made(state_->checkpoints.Add({{"result", "made"}})),
-      checkpoints_failed(state_->checkpoints.Add({{"result", "failed"}})) {
+      checkpoints_failed(state_->checkpoints.Add({{"result", "failed"}})),
+      otlp_queue_bytes(state_->otlp_queue.Add({})) {
+  for (const char* signal : {"traces", "logs"}) {
+    for (const char* result : {"signed", "signed_before", "signing_failed", "passed"}) {
+      otlp_items(signal, result);
+    }
+  }
+  for (const char* result : {"sent", "failed", "refused"}) otlp_forwards(result);
   for (const char* result : {"sent", "failed"}) evidence_pushes(result);
   for (const char* operation : operations) {
     operation_seconds(provider, operation);
@@ -197,6 +208,14 @@ Metrics::Metrics(std::string_view provider)
 }
 
 Metrics::~Metrics() = default;
+
+prometheus::Counter& Metrics::otlp_items(std::string_view signal, std::string_view result) {
+  return state_->otlp_items.Add({{"signal", std::string(signal)}, {"result", std::string(result)}});
+}
+
+prometheus::Counter& Metrics::otlp_forwards(std::string_view result) {
+  return state_->otlp_forwards.Add({{"result", std::string(result)}});
+}
 
 prometheus::Counter& Metrics::evidence_pushes(std::string_view result) {
   return state_->pushes.Add({{"result", std::string(result)}});

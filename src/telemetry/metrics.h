@@ -60,6 +60,11 @@ class Metrics {
   prometheus::Counter& checkpoints_made;
   prometheus::Counter& checkpoints_failed;
 
+  // kms_otlp_items_total{signal,result}: signed, signed_before, signing_failed, passed.
+  prometheus::Counter& otlp_items(std::string_view signal, std::string_view result);
+  // kms_otlp_forwards_total{result}: sent, failed, refused.
+  prometheus::Counter& otlp_forwards(std::string_view result);
+  prometheus::Gauge& otlp_queue_bytes;
   // kms_evidence_pushes_total{result}: sent, failed.
   prometheus::Counter& evidence_pushes(std::string_view result);
   // kms_operation_seconds{provider,operation}; operations generate_data_key, encrypt, decrypt,

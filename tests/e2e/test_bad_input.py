@@ -278,12 +278,6 @@ def test_unknown_methods_say_which_are_allowed(daemon, method, path):
     assert answer.headers["allow"]
 
 
-@pytest.mark.parametrize("method,path", [
-    ("POST", "/v1/traces"), ("POST", "/v1/logs")])
-def test_routes_of_later_issues_are_not_implemented(daemon, method, path):
-    problem(daemon.call(method, path), 501, "not_implemented")
-
-
 @pytest.mark.parametrize("path", ["/api/tenants?limit=0", "/api/tenants?limit=1001",
                                   "/api/tenants?limit=x", "/api/tenants?limit=-1",
                                   "/api/tenants?limit=99999999999999999999",

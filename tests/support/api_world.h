@@ -77,6 +77,7 @@ struct ApiWorld {
   FakeMigration migration;
   FakeEvidence evidence;
   FakeArchive archive;
+  FakeStream stream;
   FakeMonitor monitor;
   FakeDoctor doctor;
   Metrics metrics{"local"};
@@ -100,6 +101,7 @@ struct ApiWorld {
                                                .migration = migration,
                                                .evidence = evidence,
                                                .archive = archive,
+                                               .stream = stream,
                                                .monitor = monitor,
                                                .doctor = doctor,
                                                .metrics = metrics,

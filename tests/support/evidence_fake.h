@@ -35,6 +35,22 @@ class FakeEvidence final : public Evidence {
   }
 };
 
+// A stream by order. Not thread-safe.
+class FakeStream final : public EvidenceStream {
+ public:
+  Result<StreamAnswer> answer = StreamAnswer{.content_type = "application/json", .body = "{}"};
+  StreamSignal signal = StreamSignal::traces;
+  std::string content_type, content_encoding, body;
+
+  void take(CallContext, StreamRequest request, Done<StreamAnswer> done) override {
+    signal = request.signal;
+    content_type = request.content_type;
+    content_encoding = request.content_encoding;
+    body = request.body;
+    done(answer);
+  }
+};
+
 // An archive by order. Not thread-safe.
 class FakeArchive final : public EvidenceArchive {
  public:

@@ -68,6 +68,28 @@ class Evidence {
                             Done<Items<Result<SpanVerdict>>> done) = 0;
 };
 
+// A request of OTLP/HTTP (https://opentelemetry.io/docs/specs/otlp/) as it came, in views.
+enum class StreamSignal : std::uint8_t { traces, logs };
+struct StreamRequest {
+  StreamSignal signal = StreamSignal::traces;
+  std::string_view content_type, content_encoding, body;
+};
+struct StreamAnswer {
+  std::string_view content_type;
+  std::string body;
+};
+
+// Signs compliance spans and log records on their way through a pipeline, and passes the rest.
+class EvidenceStream {
+ public:
+  virtual ~EvidenceStream() = default;
+  // `done` is called when all of it is on the disk, with what OTLP answers then; the request must
+  // stay valid until then. What cannot be signed goes on with the status signing_failed. Errors:
+  // invalid_argument, malformed_json, payload_too_large; overloaded and store_unavailable, after
+  // which the sender tries again.
+  virtual void take(CallContext call, StreamRequest request, Done<StreamAnswer> done) = 0;
+};
+
 // The log of signed evidence, for those who read it: proofs that a span is in it, that it only ever
 // grew, and whole bundles for somebody without a network. Hashes are SHA-256 as in RFC 6962. Every
 // call blocks. Errors of all: store_unavailable when the log cannot be used; corrupt; those of the

@@ -187,6 +187,7 @@ TEST(Authorization, ADenialIs403AndAudited) {
                                                    .migration = world.migration,
                                                    .evidence = world.evidence,
                                                    .archive = world.archive,
+                                                   .stream = world.stream,
                                                    .monitor = world.monitor,
                                                    .doctor = world.doctor,
                                                    .metrics = world.metrics,

@@ -1,0 +1,173 @@
+#include "evidence/otlp_forwarder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include "base/compression.h"
+#include "base/durable_file.h"
+#include "base/encoding.h"
+#include "evidence/otlp_ingest.h"
+#include "telemetry/log.h"
+
+namespace betrace::kms {
+namespace {
+
+constexpr std::chrono::milliseconds idle{1000};
+
+// OTLP/HTTP: what is worth another try.
+bool is_transient(int status) {
+  return status == 429 || status == 502 || status == 503 || status == 504;
+}
+
+std::optional<std::chrono::milliseconds> retry_after(const HttpAnswer& answer) {
+  const auto text = answer.header("retry-after");
+  unsigned seconds = 0;
+  const auto* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, seconds);
+  if (text.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  return std::chrono::seconds(std::min(seconds, 300U));
+}
+
+std::string joined(const std::vector<std::string_view>& requests) {
+  std::string body;
+  for (const auto request : requests) body += request;
+  return body;
+}
+
+}  // namespace
+
+struct OtlpForwarder::Outcome {
+  enum class Kind : std::uint8_t { sent, later, never } kind = Kind::sent;
+  std::string why;
+  std::optional<std::chrono::milliseconds> wait;
+};
+
+OtlpForwarder::OtlpForwarder(OtlpForwarderOptions options, Journal& journal, HttpClient& http,
+                             const Clock& clock, Metrics& metrics)
+    : options_(std::move(options)),
+      journal_(journal),
+      http_(http),
+      clock_(clock),
+      metrics_(metrics),
+      thread_([this](const std::stop_token& stop) {
+        pthread_setname_np(pthread_self(), "kms-forward");
+        run(stop);
+      }) {}
+
+OtlpForwarder::~OtlpForwarder() {
+  thread_.request_stop();
+  thread_.join();
+}
+
+void OtlpForwarder::run(const std::stop_token& stop) {
+  const std::string name(consumer);
+  auto at = journal_.position(name);
+  while (!stop.stop_requested()) {
+    metrics_.otlp_queue_bytes.Set(static_cast<double>(journal_.bytes_behind(name)));
+    if (!journal_.wait_for_more(at, idle, stop)) continue;
+    const auto batches = journal_.read(at, options_.batch_bytes);
+    if (!batches) {
+      logger(log_category::kms).error("nothing can be forwarded: {}", batches.error().message);
+      clock_.sleep_for(options_.longest_pause, stop);
+      continue;
+    }
+    if (!forward(*batches, stop)) continue;
+    at = batches->next;
+    if (const auto advanced = journal_.advance(name, at); !advanced) {
+      logger(log_category::kms)
+          .warn("how far was forwarded was not written down: {}", advanced.error().message);
+    }
+  }
+}
+
+// False when it was stopped.
+bool OtlpForwarder::forward(const JournalSegment::Batches& batches, const std::stop_token& stop) {
+  for (const auto& [signal, kind] : {std::pair(OtlpSignal::traces, OtlpIngest::traces_record),
+                                     std::pair(OtlpSignal::logs, OtlpIngest::logs_record)}) {
+    std::vector<std::string_view> requests;
+    for (const auto& record : batches.records) {
+      if (record.kind == kind) requests.emplace_back(record.bytes);
+    }
+    if (!requests.empty() && !deliver(signal, requests, stop)) return false;
+  }
+  return true;
+}
+
+// Requests that are refused together are tried one by one, to find the one that is.
+bool OtlpForwarder::deliver(OtlpSignal signal, const std::vector<std::string_view>& requests,
+                            const std::stop_token& stop) {
+  const auto body = joined(requests);
+  for (auto pause = options_.pause; !stop.stop_requested();
+       pause = std::min(pause * 2, options_.longest_pause)) {
+    const auto outcome = send(signal, body);
+    if (outcome.kind == Outcome::Kind::sent) {
+      metrics_.otlp_forwards("sent").Increment();
+      if (std::exchange(was_down_, false)) {
+        logger(log_category::kms).info("{} takes OTLP again", options_.endpoint);
+      }
+      return true;
+    }
+    if (outcome.kind == Outcome::Kind::never && requests.size() > 1) {
+      return std::ranges::all_of(
+          requests, [&](std::string_view one) { return deliver(signal, {one}, stop); });
+    }
+    if (outcome.kind == Outcome::Kind::never) {
+      metrics_.otlp_forwards("refused").Increment();
+      set_aside(signal, body, outcome.why);
+      return true;
+    }
+    metrics_.otlp_forwards("failed").Increment();
+    if (!std::exchange(was_down_, true)) {
+      logger(log_category::kms)
+          .warn("{} does not take OTLP, which waits on the disk: {}", options_.endpoint,
+                outcome.why);
+    }
+    metrics_.otlp_queue_bytes.Set(
+        static_cast<double>(journal_.bytes_behind(std::string(consumer))));
+    clock_.sleep_for(outcome.wait.value_or(pause), stop);
+  }
+  return false;
+}
+
+OtlpForwarder::Outcome OtlpForwarder::send(OtlpSignal signal, const std::string& body) {
+  HttpCall call{.method = "POST",
+                .url = fmt::format("{}/v1/{}", options_.endpoint, to_string(signal)),
+                .headers = options_.headers,
+                .timeout = options_.timeout};
+  call.headers.emplace_back("Content-Type", "application/x-protobuf");
+  call.headers.emplace_back("Content-Encoding", "gzip");
+  const auto compressed = gzip(body);
+  call.body.assign(compressed.begin(), compressed.end());
+  const auto answer = http_.send(call);
+  if (!answer) return {.kind = Outcome::Kind::later, .why = answer.error().message};
+  if (answer->status >= 200 && answer->status < 300) {
+    const auto rejected = read_otlp_response(answer->body);
+    if (rejected && rejected->items > 0) {
+      logger(log_category::kms)
+          .warn("{} took {} but for {} items: {}", options_.endpoint, to_string(signal),
+                rejected->items, rejected->message);
+    }
+    return {};
+  }
+  return {.kind = is_transient(answer->status) ? Outcome::Kind::later : Outcome::Kind::never,
+          .why = fmt::format("{} answered {}", call.url, answer->status),
+          .wait = retry_after(*answer)};
+}
+
+void OtlpForwarder::set_aside(OtlpSignal signal, std::string_view request, std::string_view why) {
+  std::error_code error;
+  std::filesystem::create_directories(options_.refused_folder, error);
+  const auto path = fmt::format("{}/{}-{}.otlp", options_.refused_folder, to_string(signal),
+                                file_stamp(clock_.now()));
+  const auto written = replace_file(path, request);
+  logger(log_category::kms)
+      .error("{}: {} bytes of {} are refused for good, and {}", why, request.size(),
+             to_string(signal), written ? "kept in " + path : written.error().message);
+}
+
+}  // namespace betrace::kms
