@@ -65,7 +65,6 @@ struct Config::State {
   void check_together();
   void warn_of_names();
   void warn_of_name(const SourcedName& each, std::set<std::string>& seen);
-  void warn_of_no_effect();
   void forget_secrets();
 
   const Value& at(std::string_view name) const;
@@ -262,16 +261,6 @@ void Config::State::warn_of_name(const SourcedName& each, std::set<std::string>&
   }
 }
 
-void Config::State::warn_of_no_effect() {
-  for (const auto& [name, value] : values) {
-    if (!value.set || value.key->available) continue;
-    // Other tools' variables say nothing about what is wanted of us.
-    if (value.key->of_provider && value.source.starts_with("environment ")) continue;
-    warnings.push_back(
-        fmt::format("{} ({}) has no effect in this release yet", name, value.source));
-  }
-}
-
 void Config::State::forget_secrets() {
   const auto names = sources.names();
   for (const auto& each : names) {
@@ -352,7 +341,6 @@ Result<Config> Config::load(const ConfigInputs& inputs) {
   if (state->errors.empty()) state->check_together();
   if (!state->errors.empty()) return fail(ErrorCode::invalid_argument, state->errors);
   state->warn_of_names();
-  state->warn_of_no_effect();
   state->forget_secrets();
   return Config(std::move(state));
 }
@@ -408,7 +396,7 @@ const std::string& Config::file_used() const { return state_->sources.file_used(
 std::vector<ConfigEntry> Config::entries() const {
   std::vector<ConfigEntry> all;
   for (const auto& [name, value] : state_->values) {
-    ConfigEntry entry{.key = name, .source = value.source, .available = value.key->available};
+    ConfigEntry entry{.key = name, .source = value.source};
     const bool filled = !value.text.empty() || !value.secret.empty();
     if (filled) entry.value = shown_value(*value.key, value.text);
     all.push_back(std::move(entry));

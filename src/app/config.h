@@ -38,7 +38,6 @@ struct ConfigEntry {
   std::string key;
   std::optional<std::string> value;  // "****" for a secret; nothing when unset
   std::string source;  // "./application.properties:12", "environment VAULT_ADDR", "-D", "default"
-  bool available = true;  // false: has no effect in this release yet
 };
 
 class Config {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 namespace betrace::kms {
 namespace {
@@ -207,50 +208,6 @@ constexpr ConfigKey keys[] = {
      .min = 1,
      .max = 3600,
      .description = "How long a daemon cut off from its store goes on with cached keys"},
-    {.name = "betrace.evidence.unknown-controls",
-     .type = choice,
-     .default_value = "refuse",
-     .choices = "refuse, pass",
-     .description = "Compliance spans of a framework or control that is in no table"},
-    {.name = "betrace.evidence.controls",
-     .description = "Further controls, FRAMEWORK:CONTROL or FRAMEWORK:* with commas between: "
-                    "acme:*,soc2:CC6.9"},
-    {.name = "betrace.evidence.log.enabled",
-     .type = flag,
-     .default_value = "true",
-     .description = "Every signed compliance span goes into its tenant's append-only log"},
-    {.name = "betrace.evidence.log.folder",
-     .default_value = "${betrace.kms.data-dir}/evidence",
-     .description = "Where the evidence log is; one daemon at a time has it"},
-    {.name = "betrace.evidence.log.name",
-     .default_value = "betrace-kms",
-     .description = "How a new evidence log calls itself; something random is put behind it"},
-    {.name = "betrace.evidence.checkpoint.interval-seconds",
-     .type = integer,
-     .default_value = "60",
-     .min = 1,
-     .max = 86400,
-     .description = "How often a log that has grown is given a signed checkpoint"},
-    {.name = "betrace.evidence.checkpoint.leaves",
-     .type = integer,
-     .default_value = "10000",
-     .min = 1,
-     .max = 1000000,
-     .description = "After so many spans a checkpoint is made without waiting for the interval"},
-    {.name = "betrace.evidence.checkpoint.push",
-     .description = "Who is handed every checkpoint: file:/FOLDER, or http(s)://… by POST"},
-    {.name = "betrace.otlp.forward-endpoint",
-     .type = url,
-     .description = "Where /v1/traces and /v1/logs go on to: http://collector:4318"},
-    {.name = "betrace.otlp.forward-headers",
-     .type = secret,
-     .description = "Headers of what is forwarded, name=value with commas between"},
-    {.name = "betrace.otlp.queue-bytes",
-     .type = integer,
-     .default_value = "4294967296",
-     .min = 16777216,
-     .max = 1099511627776,
-     .description = "So much may wait on the disk; beyond that senders are told to slow down"},
     {.name = "betrace.kms.store.url",
      .type = store_url,
      .default_value = "sqlite:${betrace.kms.data-dir}/betrace-kms.db",
@@ -496,11 +453,20 @@ constexpr ConfigKey keys[] = {
 
 }  // namespace
 
-std::span<const ConfigKey> config_keys() { return keys; }
+std::span<const ConfigKey> config_keys() {
+  static const std::vector<ConfigKey> all = [] {
+    std::vector<ConfigKey> joined(std::begin(keys), std::end(keys));
+    const auto more = evidence_config_keys();
+    joined.insert(joined.end(), more.begin(), more.end());
+    return joined;
+  }();
+  return all;
+}
 
 const ConfigKey* find_config_key(std::string_view name) {
-  const auto* found = std::ranges::find(keys, name, &ConfigKey::name);
-  return found == std::end(keys) ? nullptr : found;
+  const auto all = config_keys();
+  const auto found = std::ranges::find(all, name, &ConfigKey::name);
+  return found == all.end() ? nullptr : &*found;
 }
 
 }  // namespace betrace::kms

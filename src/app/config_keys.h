@@ -31,7 +31,6 @@ struct ConfigKey {
   std::int64_t min = 0, max = 0;        // of an integer
   std::string_view choices = {};        // "a, b, c"
   std::string_view environment = {};    // a further variable, e.g. ADMIN_TOKEN
-  bool available = true;                // false: has no effect in this release yet
   bool of_provider = false;             // also read under the prefix of a further provider
   // While it is unset, the provider looks further (the profile's region) before it takes the
   // default.
@@ -40,6 +39,8 @@ struct ConfigKey {
 };
 
 std::span<const ConfigKey> config_keys();
+// Those of them that are about compliance spans.
+std::span<const ConfigKey> evidence_config_keys();
 // By its name in the table; null when there is none.
 const ConfigKey* find_config_key(std::string_view name);
 

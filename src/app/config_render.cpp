@@ -22,9 +22,8 @@ std::string render_text(const Config& config) {
                         : fmt::format("# configuration file: {}\n", config.file_used());
   for (const auto& entry : entries) {
     if (!entry.value) continue;
-    fmt::format_to(std::back_inserter(out), "{:<{}}  # {}{}\n", entry.key + "=" + *entry.value,
-                   width, entry.source,
-                   entry.available ? "" : "; has no effect in this release yet");
+    fmt::format_to(std::back_inserter(out), "{:<{}}  # {}\n", entry.key + "=" + *entry.value, width,
+                   entry.source);
   }
   return out;
 }
@@ -60,7 +59,7 @@ std::string render_json(const Config& config) {
     } else {
       append_json_string(entry.source, out);
     }
-    out += entry.available ? ",\"available\":true}" : ",\"available\":false}";
+    out += '}';
   }
   out += "],\"warnings\":[";
   first = true;

@@ -77,7 +77,6 @@ std::string accepted(const ConfigKey& key) {
 std::string meaning(const ConfigKey& key) {
   std::string text(key.description);
   if (!key.environment.empty()) text += "; also `" + std::string(key.environment) + "`";
-  if (!key.available) text += ". *No effect in this release yet*";
   return text;
 }
 

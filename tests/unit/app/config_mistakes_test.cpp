@@ -166,13 +166,6 @@ TEST_F(ConfigWarning, KeysOfOthersAreNoneOfOurBusiness) {
   EXPECT_EQ(load().warnings(), Lines{});
 }
 
-TEST_F(ConfigWarning, AKeyWithoutEffectIsSaid) {
-  write("betrace.otlp.forward-endpoint=http://localhost:1\n");
-  EXPECT_EQ(warnings(load()),
-            Lines{"betrace.otlp.forward-endpoint (application.properties:1) has no effect in this "
-                  "release yet"});
-}
-
 TEST_F(ConfigWarning, VariablesOfOtherToolsAreNotHeldAgainstAnybody) {
   environment_ = {{"VAULT_ADDR", "https://v"}, {"AZURE_CLIENT_ID", "c"}};
   EXPECT_EQ(load().warnings(), Lines{});
