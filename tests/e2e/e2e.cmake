@@ -1,7 +1,8 @@
 # Each file of tests is one entry of ctest: real servers, real clients, the built program.
 file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.py)
 # These take as long as it takes in tools/torture, whose limit goes behind one of their own.
-set(e2e_torture e2e_restart e2e_life_of_keys e2e_migration e2e_backup e2e_soak e2e_evidence)
+set(e2e_torture e2e_restart e2e_life_of_keys e2e_migration e2e_backup e2e_soak e2e_evidence
+                e2e_bundle_python)
 foreach(file ${e2e_files})
   get_filename_component(name ${file} NAME_WE)
   string(REPLACE "test_" "e2e_" name ${name})
