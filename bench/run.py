@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+from evidence import evidence, raw_verify_us
 from measure import BUILD, ROOT, Daemon, Requests, Server, free_port, load, median
 from providers import providers
 from rotation import rotation
@@ -199,13 +200,15 @@ def idle_memory():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="rotate fewer tenants")
-    parser.add_argument("only", nargs="?", choices=["rotation", "stuck", "providers"], help="these rows alone")
+    parser.add_argument("only", nargs="?", choices=["rotation", "stuck", "providers", "evidence"], help="these rows alone")
     wanted = parser.parse_args()
     print("make bench: medians of", ROUNDS, "interleaved rounds")
     if wanted.only == "stuck":
         stuck(row)
     if wanted.only == "providers":
         providers(row)
+    if wanted.only == "evidence":
+        evidence(row, raw_verify_us())
     if wanted.only == "rotation":
         rotation(row, wanted.quick)
     if wanted.only:
@@ -217,6 +220,7 @@ def main():
     store_size()
     stuck(row)
     providers(row)
+    evidence(row, raw_verify_us())
     rotation(row, wanted.quick)
     (ROOT / "bench/results.json").write_text(json.dumps(RESULTS, indent=1) + "\n")
     missed = [result["row"] for result in RESULTS if not result["met"]]

@@ -32,10 +32,10 @@ std::optional<std::string_view> take_line(std::string_view& text) {
 
 std::optional<std::uint64_t> decimal(std::string_view text) {
   std::uint64_t number = 0;
-  const auto* const end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, number);
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
   const bool padded = text.size() > 1 && text.front() == '0';
-  if (text.empty() || padded || read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  if (text.empty() || padded || read.ec != std::errc() || read.ptr != text.data() + text.size())
+    return std::nullopt;
   return number;
 }
 

@@ -27,9 +27,9 @@ bool is_transient(int status) {
 std::optional<std::chrono::milliseconds> retry_after(const HttpAnswer& answer) {
   const auto text = answer.header("retry-after");
   unsigned seconds = 0;
-  const auto* const end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, seconds);
-  if (text.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
+  if (text.empty() || !whole) return std::nullopt;
   return std::chrono::seconds(std::min(seconds, 300U));
 }
 
