@@ -225,6 +225,40 @@ def forget_revocation(manifest):
         key["status"] = "DEPRECATED"
 
 
+def otlp_span(number, depth, of_event, kind):
+    """With a value in arrays or maps, as deep as asked, on the span or on an event of it."""
+    value = {"stringValue": "x"}
+    for _ in range(depth):
+        value = {"arrayValue": {"values": [value]}} if kind == "array" else {
+            "kvlistValue": {"values": [{"key": "k", "value": value}]}}
+    said = {"framework": "soc2", "control": "CC6_1", "tenant_id": "acme"}
+    attributes = [{"key": f"compliance.{name}", "value": {"stringValue": text}}
+                  for name, text in said.items()]
+    deep = [{"key": "deep", "value": value}]
+    return {"traceId": "5b8efff798038103d269b633813fc60c", "spanId": f"{number + 1:016x}",
+            "name": "x", "startTimeUnixNano": "1795745563158000000",
+            "attributes": attributes + (deep if not of_event else []),
+            "events": [{"name": "e", "attributes": deep}] if of_event else []}
+
+
+def test_however_deep_the_values_of_an_otlp_span_are_a_bundle_with_it_verifies(daemons):
+    daemon = daemons()
+    daemon.create("acme")
+    spans = [otlp_span(depth * 10 + at, depth, of_event, kind) for depth in range(20)
+             for at, (of_event, kind) in enumerate(
+                 (of_event, kind) for of_event in (True, False) for kind in ("array", "map"))]
+    for span_ in spans:
+        request = {"resourceSpans": [{"scopeSpans": [{"spans": [span_]}]}]}
+        assert daemon.post("/v1/traces", json=request).status_code == 200
+    head = daemon.ok("GET", "/api/tenants/acme/evidence/bundle")
+    leaves = daemon.get(f"/api/tenants/acme/evidence/leaves?begin=0&end={head['end']}").content
+    found = verify(head["head"].encode() + b"\n" + leaves)
+    assert (found.problems, found.leaves) == ([], 13 * 4)
+    answer = daemon.ok("POST", BATCH, json={"spans": [json.loads(leaf)
+                                                      for leaf in leaves.splitlines()]})
+    assert (answer["valid"], answer["invalid"]) == (13 * 4, 0)
+
+
 class Damage:
     """Random damage to the lines of a bundle. Each method answers bytes that must not verify."""
 
