@@ -1,6 +1,7 @@
 #include "evidence/bundle.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <thread>
 
@@ -17,6 +18,7 @@
 #include "base/json_note.h"
 #include "base/try.h"
 #include "evidence/span.h"
+#include "evidence/tiles.h"
 
 namespace betrace::kms {
 namespace {
@@ -35,7 +37,8 @@ std::optional<std::uint64_t> decimal_of(const value& object, std::string_view na
   std::uint64_t number = 0;
   const auto* const end = text.data() + text.size();
   const auto read = std::from_chars(text.data(), end, number);
-  if (text.empty() || read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  const bool padded = text.size() > 1 && text.front() == '0';
+  if (text.empty() || padded || read.ec != std::errc() || read.ptr != end) return std::nullopt;
   return number;
 }
 
@@ -80,6 +83,22 @@ bool is_attested(const value& key, const Bytes& public_key, const std::string& t
          text_of(document.root(), "keyId") == text_of(key, "keyId") &&
          text_of(document.root(), "tenantId") == tenant &&
          text_of(document.root(), "publicKey") == base64_encode(public_key);
+}
+
+bool is_known(std::string_view status) {
+  return std::ranges::any_of(
+      std::array{KeyState::active, KeyState::rotated, KeyState::revoked, KeyState::destroyed},
+      [&](KeyState state) { return status == key_status(state); });
+}
+
+// What a span must have besides, to be counted; nothing else is signed by the service.
+bool has_its_fields(const value& span) {
+  for (const auto* name : {"outcome", "evidenceType"}) {
+    const auto* const field = span.get_object().if_contains(name);
+    if (field != nullptr && (!field->is_string() || field->get_string().empty())) return false;
+  }
+  return !text_of(span, "framework").empty() && !text_of(span, "control").empty() &&
+         rfc3339_time(text_of(span, "timestamp"));
 }
 
 // The head that says the payload with the first of the envelope's signatures, as the service writes
@@ -175,7 +194,8 @@ Status BundleVerifier::read(std::string_view manifest) {
     const auto key = public_key_of(each);
     const bool wanted = !trust_.service_key || *trust_.service_key == key;
     const auto id = KeyId::parse(text_of(each, "keyId"));
-    if (key.empty() || !id || !wanted || !service_key_.empty()) continue;
+    const bool revoked = text_of(each, "status") == key_status(KeyState::revoked);
+    if (key.empty() || !id || !wanted || revoked || !service_key_.empty()) continue;
     service_key_ = key;
     service_key_id_ = *id;
   }
@@ -220,7 +240,13 @@ void BundleVerifier::read_keys(std::string_view manifest) {
     }
     Key key{.listed = {.id = *id, .status = text_of(each, "status")},
             .public_key = std::move(public_key)};
-    if (key.listed.status == key_status(KeyState::revoked)) {
+    const bool says_when = each.get_object().contains("revokedAt");
+    const bool revoked = key.listed.status == key_status(KeyState::revoked);
+    if (!is_known(key.listed.status) || says_when != revoked) {
+      complain({}, fmt::format("key {}: its status is '{}'{}", id->str(), key.listed.status,
+                               says_when ? ", and it was revoked" : ""));
+    }
+    if (revoked) {
       // One that says nothing of the time was never to be trusted.
       key.listed.revoked_at = rfc3339_time(text_of(each, "revokedAt")).value_or(SystemTime::min());
     }
@@ -243,6 +269,10 @@ void BundleVerifier::read_checkpoints(std::string_view manifest) {
     report_.checkpoint = *std::move(newest);
     if (report_.checkpoint.size < report_.end)
       complain({}, "checkpoint: the log ends before 'end'");
+    const bool all = report_.begin == 0 && report_.end == report_.checkpoint.size;
+    if (report_.from.empty() && report_.to.empty() && !all) {
+      complain({}, "leaves are left out, though the bundle is of no period");
+    }
   }
   for (const auto& each : list_of(root, "checkpoints")) {
     const auto older = open(each.is_string() ? std::string(each.get_string()) : "", "checkpoints");
@@ -290,6 +320,10 @@ BundleVerifier::Checked BundleVerifier::check(std::string_view line, std::uint64
     checked.problem = "Malformed: it is not in its RFC 8785 form";
   } else if (!span.fault.empty()) {
     checked.problem = span.fault;
+  } else if (line.size() > leaf_bytes_max) {
+    checked.problem = "it is longer than a leaf may be";
+  } else if (!has_its_fields(root)) {
+    checked.problem = "Malformed: framework, control, timestamp or outcome is not what it has to be";
   } else if (span.tenant != report_.tenant) {
     checked.problem = fmt::format("it is of another tenant, '{}'", span.tenant);
   } else if (key == keys_.end()) {
@@ -417,6 +451,11 @@ void BundleVerifier::check_held() {
                        ? Held::consistent
                        : Held::contradicted;
   }
+  if (report_.held == Held::unproven) {
+    complain({}, fmt::format("nothing links the checkpoint that you hold, of {} leaves, to this "
+                             "bundle of a log of {}: have it exported with --checkpoint",
+                             held_->size, report_.checkpoint.size));
+  }
   if (report_.held != Held::contradicted) return;
   complain({}, fmt::format("the log is not the one of the checkpoint that you hold, of {} leaves: "
                            "its history was changed",
@@ -429,11 +468,6 @@ std::vector<std::string> BundleReport::limits() const {
     said.emplace_back(
         "Without a checkpoint that you kept yourself, nothing shows that the log was not made anew "
         "with spans left out: give one with --checkpoint.");
-  } else if (held == Held::unproven) {
-    said.push_back(
-        fmt::format("Nothing links the checkpoint that you hold, of {} leaves, to this "
-                    "bundle: have it exported with --checkpoint.",
-                    held_size));
   }
   if (!from.empty() || !to.empty()) {
     said.emplace_back(
