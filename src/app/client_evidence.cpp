@@ -57,22 +57,41 @@ Got<std::string> head_path(const ClientSession& session) {
   return TRY(session.tenant_path("/evidence/bundle")) + query;
 }
 
-// The leaves behind the head; false when the file takes no more.
-Got<bool> write_leaves(const ClientSession& session, std::uint64_t begin, std::uint64_t end,
-                       std::ostream& out) {
+// The leaves behind the head, as long as the file takes them.
+Got<ExitCode> write_leaves(const ClientSession& session, std::uint64_t begin, std::uint64_t end,
+                           std::ostream& out) {
   Progress progress(session.world);
   for (auto at = begin; at < end && out;) {
     const auto path =
         fmt::format("{}?begin={}&end={}", TRY(session.tenant_path("/evidence/leaves")), at, end);
     const auto answer = TRY(session.ask("GET", path, {}, "application/x-ndjson"));
     const auto lines = static_cast<std::uint64_t>(std::ranges::count(answer.body, '\n'));
-    if (lines == 0) return false;
+    if (lines == 0) {
+      return complain(session.world, fmt::format("the service answered no leaves from {} on", at),
+                      ExitCode::unreachable);
+    }
     out.write(answer.body.data(), static_cast<std::streamsize>(answer.body.size()));
     at += lines;
     progress.draw(progress_bar(at - begin, end - begin) + " spans");
   }
-  out.flush();
-  return out.good();
+  return ExitCode::ok;
+}
+
+// Never half a bundle under its name.
+Got<ExitCode> write_bundle(const ClientSession& session, std::string_view head, std::uint64_t begin,
+                           std::uint64_t end) {
+  const auto& path = session.line.output;
+  const auto draft = path + ".part";
+  std::ofstream file(draft, std::ios::binary | std::ios::trunc);
+  file << head << '\n';
+  auto written = write_leaves(session, begin, end, file);
+  file.close();
+  if (written && *written == ExitCode::ok &&
+      (!file || std::rename(draft.c_str(), path.c_str()) != 0)) {
+    written = cannot_write(session, path);
+  }
+  if (!written || *written != ExitCode::ok) std::remove(draft.c_str());
+  return written;
 }
 
 Got<ExitCode> export_bundle(const ClientSession& session) {
@@ -83,25 +102,15 @@ Got<ExitCode> export_bundle(const ClientSession& session) {
   if (line == nullptr || !line->is_string()) {
     return complain(session.world, "the service answered no head", ExitCode::unreachable);
   }
-  const auto& path = session.line.output;
-  // Never half a bundle under its name.
-  const auto draft = path + ".part";
-  {
-    std::ofstream file(draft, std::ios::binary | std::ios::trunc);
-    file << std::string_view(line->get_string()) << '\n';
-    if (!file || !TRY(write_leaves(session, begin, end, file))) {
-      std::remove(draft.c_str());
-      return cannot_write(session, path);
-    }
-  }
-  if (std::rename(draft.c_str(), path.c_str()) != 0) return cannot_write(session, path);
+  const auto written = TRY(write_bundle(session, line->get_string(), begin, end));
+  if (written != ExitCode::ok) return written;
   if (session.line.json) {
     session.world.out << fmt::format(R"({{"begin":"{}","end":"{}"}})", begin, end) << '\n';
   } else {
     session.world.out << fmt::format(
         "{} spans of tenant {}; verify them with: betrace-kms "
         "verify-evidence {}\n",
-        end - begin, session.line.tenant, path);
+        end - begin, session.line.tenant, session.line.output);
   }
   return ExitCode::ok;
 }

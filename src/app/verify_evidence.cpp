@@ -95,8 +95,8 @@ class LineReader {
       }
       line += static_cast<char>(c);
     }
-    cut_off_ = !line.empty();
-    return cut_off_;
+    cut_off_ = cut_off_ || !line.empty();
+    return !line.empty();
   }
 
  private:
