@@ -77,6 +77,7 @@ Result<std::unique_ptr<EvidenceLog>> EvidenceLog::open(EvidenceLogOptions option
   }
   auto lock = FolderLock::try_take(options.folder);
   if (!lock) return std::unexpected(std::move(lock).error());
+  TRY(LogKey::check(options.folder));
   JournalOptions journal{.folder = options.folder + "/journal",
                          .consumers = options.consumers,
                          .bytes_max = options.journal_bytes_max};
@@ -369,11 +370,12 @@ Result<NoteKey> EvidenceLog::public_key() { return TRY(key())->public_key(); }
 Result<EvidenceLog::Published> EvidenceLog::published(const TenantId& tenant) const {
   const auto path = folder_of(tenant) + "/checkpoint";
   auto note = TRY(read_whole_file(path));
-  if (!note) {
-    return fail(ErrorCode::not_found,
-                fmt::format("tenant {} has no checkpoint of evidence yet", tenant.str()));
-  }
-  return published_of(tenant, *std::move(note), path);
+  if (note) return published_of(tenant, *std::move(note), path);
+  // Without the file a log would begin again at 0, and contradict what was handed out.
+  auto all = TRY(all_published(tenant));
+  if (!all.empty()) return std::move(all.back());
+  return fail(ErrorCode::not_found,
+              fmt::format("tenant {} has no checkpoint of evidence yet", tenant.str()));
 }
 
 Result<std::vector<EvidenceLog::Published>> EvidenceLog::all_published(

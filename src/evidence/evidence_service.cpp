@@ -335,6 +335,8 @@ void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std:
           "Signature valid: the key was revoked at {}, and the checkpoint of {} has "
           "the span",
           rfc3339(revoked_at), rfc3339(seen->checkpoint.time));
+    } else if (!seen && seen.error().code != ErrorCode::not_found) {
+      verdict.message += ": " + seen.error().message;  // nobody could look
     }
     job->decide(index, std::move(verdict));
     job->close();

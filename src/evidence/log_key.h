@@ -21,9 +21,13 @@ struct LogKeySeal {
 class LogKey {
  public:
   // The key in `folder`; made there, with `name` and something random behind it, when the folder
-  // has none. Errors: store_unavailable; corrupt, naming the file; those of `seal`.
+  // has none and no tenant's log yet. Errors: store_unavailable; corrupt, naming the file; those of
+  // `seal`.
   static Result<LogKey> load_or_make(const std::string& folder, const std::string& name,
                                      const LogKeySeal& seal);
+
+  // What can be said of it without opening the seal. Errors: store_unavailable; corrupt.
+  static Status check(const std::string& folder);
 
   const NoteKey& public_key() const { return public_key_; }
   std::string sign(const Checkpoint& checkpoint) const;

@@ -34,7 +34,8 @@ bool LogSlot::try_to_open() {
     companion_ = std::move(companion);
     return false;
   }
-  const bool again = opened.error().code == ErrorCode::conflict;
+  const auto code = opened.error().code;
+  const bool again = code == ErrorCode::conflict || code == ErrorCode::store_unavailable;
   if (opened.error().message != why_not_.message) {
     log.warn("No compliance spans are signed: the evidence log cannot be opened: {}{}",
              opened.error().message, again ? "; trying again" : "");

@@ -19,7 +19,8 @@ class LogSlot {
   using Open = std::function<Result<std::unique_ptr<EvidenceLog>>()>;
   // Makes what works on the log by itself; it goes before the log does.
   using Companion = std::function<std::shared_ptr<void>(EvidenceLog&)>;
-  // Opens it now, and every two seconds while another process has it; `clock` must outlive this.
+  // Opens it now, and every two seconds while another process has it or the disk takes nothing;
+  // `clock` must outlive this.
   LogSlot(Open open, const Clock& clock, Companion companion = {});
   ~LogSlot();
   LogSlot(const LogSlot&) = delete;

@@ -229,6 +229,13 @@ Result<std::vector<std::string>> TileReader::entries(std::uint64_t begin, std::u
   auto all = entries_of(content, width);
   if (!all) all = entries_of(content, tile_width);  // it was completed meanwhile
   if (!all) return corrupt(folder_ + "/" + path, "is not a bundle of its leaves");
+  const auto hashes = TRY(hash_tile(0, index));
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    if (leaf_hash(as_bytes((*all)[i])) == hashes[i]) continue;
+    return corrupt(folder_ + "/" + path,
+                   fmt::format("does not have the leaf {} that {} has the hash of",
+                               index * tile_width + i, hash_tile_path(0, index, width)));
+  }
   const auto from = begin - index * tile_width;
   const auto until = std::min(end - index * tile_width, width);
   all->resize(until);

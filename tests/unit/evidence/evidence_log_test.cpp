@@ -190,7 +190,16 @@ TEST_F(EvidenceLogTest, ACheckpointOfSomebodyElseIsNotContinued) {
     append(*log, leaves("acme", 0, 10)).value();
     ASSERT_TRUE(log->publish());
   }
-  std::filesystem::remove(folder_.path() + "/evidence/log-key.json");
+  const auto path = folder_.path() + "/evidence/log-key.json";
+  std::filesystem::remove(path);
+  const auto without =
+      EvidenceLog::open(options_, {.seal = seal_, .clock = clock_, .metrics = metrics_});
+  ASSERT_FALSE(without);
+  EXPECT_EQ(without.error().code, ErrorCode::corrupt);
+  EXPECT_NE(without.error().message.find(path), std::string::npos);
+
+  ASSERT_TRUE(LogKey::load_or_make(folder_.path(), "another-log", seal_));
+  std::filesystem::rename(folder_.path() + "/log-key.json", path);
   const auto log = open();
   append(*log, leaves("acme", 10, 11)).value();
   const auto refused = log->publish();
