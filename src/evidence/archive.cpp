@@ -93,6 +93,20 @@ Result<LeafRange> range_of(const TileReader& tiles, const EvidenceArchive::Perio
   return range;
 }
 
+// Where a key was revoked since, up to the next checkpoint: it may be the only one that shows the
+// range's leaves to be older.
+void extend_to_proof(LeafRange& range, const std::vector<EvidenceLog::Published>& all,
+                     const std::vector<PublicKey>& keys) {
+  const auto next = std::ranges::find_if(
+      all, [&](const auto& each) { return each.checkpoint.size >= range.end; });
+  if (range.begin == range.end || next == all.end()) return;
+  const bool revoked_since = std::ranges::any_of(keys, [&](const PublicKey& key) {
+    return key.state == KeyState::revoked && key.state_changed_at &&
+           next->checkpoint.time < *key.state_changed_at;
+  });
+  if (revoked_since) range.end = next->checkpoint.size;
+}
+
 // Those over the bundle's leaves, thinned out when there are many; always those just before a key
 // was revoked, since they say what is older.
 std::vector<std::string> useful_checkpoints(const std::vector<EvidenceLog::Published>& all,
@@ -231,15 +245,16 @@ Result<EvidenceArchive::BundleHead> Archive::bundle_head(const CallContext& call
   const auto published = TRY(up_to_date(tenant));
   const auto size = published.checkpoint.size;
   const auto tiles = log.tiles(tenant, size);
-  const auto range = TRY(range_of(tiles, period));
+  auto range = TRY(range_of(tiles, period));
   const auto keys = TRY(keys_of(call, tenant));
+  const auto checkpoints = TRY(log.all_published(tenant));
+  extend_to_proof(range, checkpoints, keys);
   const auto hashes = [&](std::uint64_t begin, std::uint64_t end) {
     return hashes_of(whole_subtrees(begin, end), tiles.reader());
   };
   JsonNote manifest;
   manifest.raw("checkpoint", json_text(published.note));
-  manifest.raw("checkpoints",
-               json_list(useful_checkpoints(TRY(log.all_published(tenant)), range, keys)));
+  manifest.raw("checkpoints", json_list(useful_checkpoints(checkpoints, range, keys)));
   if (held) {
     const auto proof = TRY(consistency_proof(*held, size, tiles.reader()));
     manifest.raw(
