@@ -1,0 +1,267 @@
+"""The evidence log when it is killed, damaged, or out of room: what was acknowledged is in it, and what
+cannot be in it is refused with the reason."""
+
+import json
+import os
+import random
+import shutil
+import time
+
+import pytest
+
+from conftest import TORTURE
+from harness.daemon import problem
+from harness.evidence import (SELDOM, SIGN, checkpoint, export, folder_of, leaves_of, log_key,
+                              read_by_go, report, sign, span, verdict)
+from harness.servers import run
+from harness.waiting import until
+from harness.wire import Load
+
+KILLS = 200 if TORTURE else 8
+
+
+@pytest.fixture
+def daemon(daemons):
+    daemon = daemons(SELDOM)
+    daemon.create("acme")
+    return daemon
+
+
+def acknowledged(answers):
+    """The spans that answers have signed."""
+    bodies = [json.loads(answer.body) for answer in answers if answer.status == 200]
+    return [one for body in bodies for one in body["spans"] if one.get("status") == "signed"]
+
+
+# --- kills --------------------------------------------------------------------------------------
+
+
+def test_what_was_acknowledged_is_in_the_log_however_often_it_is_killed(daemons):
+    seed = int(os.environ.get("BETRACE_SEED", time.time()))
+    print(f"BETRACE_SEED={seed}")
+    rng = random.Random(seed)
+    daemon = daemons({"betrace.evidence.checkpoint.interval-seconds": 1,
+                      "betrace.evidence.checkpoint.leaves": 40})
+    for tenant in ("acme", "other"):
+        daemon.create(tenant)
+    signed, kept, calls = [], [], iter(range(10**9))
+
+    def batch(_):
+        n = next(calls)
+        return "POST", SIGN, {"spans": [span(tenant, n=n, i=i) for i in range(1 + n % 5)
+                                        for tenant in ("acme", "other")]}
+    for kill in range(KILLS):
+        with Load(daemon, batch, connections=6) as load:
+            until(lambda: acknowledged(load.answers[:5]), 10, "spans to be signed", every=0.002)
+            if kill % 3 == 0:
+                kept.append(checkpoint(daemon))
+            time.sleep(rng.uniform(0, 0.3))  # the moment is the point
+            daemon.kill()
+        signed += acknowledged(load.answers)
+        daemon.start()
+    sign(daemon, span(), span("other"))
+    for tenant in ("acme", "other"):
+        bundle = export(daemon, tenant=tenant)
+        found = report(bundle)
+        assert found["valid"] and found["begin"] == 0 and found["end"] == found["spans"]
+        leaves = bundle.read_bytes().splitlines()[1:]
+        assert len(set(leaves)) == len(leaves)
+        in_log = {json.loads(leaf)["signature"] for leaf in leaves}
+        of_tenant = [one for one in signed if one["tenantId"] == tenant]
+        assert len(of_tenant) >= 5 * KILLS
+        assert not [one for one in of_tenant if one["signature"] not in in_log]
+        assert read_by_go(daemon, tenant)[0] == 0
+    older = [json.loads(line)["note"] for line in
+             (folder_of(daemon) / "checkpoints.jsonl").read_text().splitlines()]
+    path = daemon.folder / "older"
+    whole = export(daemon, name="whole")
+    for note in [each.read_text() for each in kept] + rng.sample(older, min(len(older), 10)):
+        path.write_text(note)
+        assert report(whole, "--checkpoint", path)["held"]["consistent"], note
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+def flip(path, at=0):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def a_hash_tile(daemon):
+    path = folder_of(daemon) / "tile/0/001.p/44"
+    flip(path)
+    return folder_of(daemon)
+
+
+def an_entries_tile(daemon):
+    path = folder_of(daemon) / "tile/entries/001.p/44"
+    flip(path, 100)
+    return path
+
+
+def a_lost_tile(daemon):
+    path = folder_of(daemon) / "tile/0/001.p/44"
+    path.unlink()
+    return path
+
+
+def a_checkpoint(daemon):
+    path = folder_of(daemon) / "checkpoint"
+    path.write_text("nothing\n")
+    return path
+
+
+@pytest.mark.parametrize("damage", [a_hash_tile, an_entries_tile, a_lost_tile, a_checkpoint],
+                         ids=lambda damage: damage.__name__)
+def test_a_damaged_log_of_a_tenant_takes_no_more_and_says_which_file(daemon, damage):
+    daemon.create("other")
+    signed = sign(daemon, *(span(n=n) for n in range(300)))
+    checkpoint(daemon)
+    assert daemon.stop() == 0
+    named = damage(daemon)
+    daemon.start()
+    answer = daemon.post(SIGN, json={"span": span()})
+    assert str(named) in problem(answer, 500, "corrupt")
+    assert sign(daemon, span("other"))[0]["status"] == "signed"
+    assert verdict(daemon, signed[0])["valid"]
+    daemon.sign("acme", b"payload")
+    done = daemon.cli("evidence", "export", "--tenant", "acme", "-o", "bundle")
+    assert done.returncode != 0 or damage is a_hash_tile, done.stdout
+    assert not (daemon.folder / "bundle.part").exists()
+
+
+def journal_files(daemon):
+    return sorted((daemon.data / "evidence/journal").glob("*.journal"))
+
+
+def a_cut_journal(daemon):
+    (path,) = journal_files(daemon)
+    os.truncate(path, path.stat().st_size // 2)
+    return path
+
+
+def a_flipped_journal(daemon):
+    (path,) = journal_files(daemon)
+    flip(path, path.stat().st_size // 2)
+    return path
+
+
+def a_lost_key(daemon):
+    path = daemon.data / "evidence/log-key.json"
+    path.unlink()
+    return path
+
+
+def a_changed_key(daemon):
+    path = daemon.data / "evidence/log-key.json"
+    path.write_text(path.read_text()[:-20])
+    return path
+
+
+@pytest.mark.parametrize("damage", [a_cut_journal, a_flipped_journal, a_lost_key, a_changed_key],
+                         ids=lambda damage: damage.__name__)
+def test_a_damaged_log_signs_nothing_and_everything_else_goes_on(daemon, damage):
+    signed = [sign(daemon, span(n=n))[0] for n in range(20)]
+    checkpoint(daemon)
+    evidence, kept = daemon.data / "evidence", daemon.folder / "kept"
+    assert daemon.stop() == 0
+    shutil.copytree(evidence, kept)
+    named = damage(daemon)
+    daemon.start()
+    for answer in (daemon.post(SIGN, json={"span": span()}), daemon.get("/api/compliance/log-key")):
+        detail = problem(answer, 503, "store_unavailable")
+        assert detail.startswith(("the evidence log cannot be used: ", "span: the evidence log"))
+        assert str(named) in detail
+    (line,) = daemon.log_lines("the evidence log cannot be opened")
+    assert str(named) in line
+    assert verdict(daemon, signed[0])["valid"]
+    daemon.sign("acme", b"payload")
+    assert daemon.health("live")[0] == 200
+    assert daemon.stop() == 0
+    shutil.rmtree(evidence)
+    kept.rename(evidence)
+    daemon.start()
+    sign(daemon, span(n=20))
+    assert [leaf["n"] for leaf in leaves_of(export(daemon))] == list(range(21))
+
+
+def test_a_lost_checkpoint_is_had_from_the_older_ones(daemon):
+    sign(daemon, *(span(n=n) for n in range(10)))
+    early = checkpoint(daemon)
+    key = log_key(daemon)
+    assert daemon.stop() == 0
+    (folder_of(daemon) / "checkpoint").unlink()
+    daemon.start()
+    sign(daemon, span(n=10))
+    bundle = export(daemon)
+    assert [leaf["n"] for leaf in leaves_of(bundle)] == list(range(11))
+    assert report(bundle, "--checkpoint", early, "--log-key", key)["held"]["consistent"]
+
+
+# --- no room ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder for 2 MiB; calling it with a size gives it more."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = "size=2m,mode=0700"
+    done = run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder])
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+
+    def resize(size):
+        assert run(["mount", "-o", f"remount,size={size}", folder]).returncode == 0
+    resize.folder = folder
+    yield resize
+    run(["umount", "-l", folder])
+
+
+def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing(daemons, small_disk):
+    daemon = daemons({"betrace.evidence.checkpoint.interval-seconds": 1,
+                      "betrace.evidence.log.folder": small_disk.folder / "log"})
+    daemon.create("acme")
+    signed, refused = [], []
+    while len(refused) < 20:
+        answers = sign(daemon, *(span(n=len(signed) + i, note="x" * 1000) for i in range(20)))
+        signed += [one for one in answers if "error" not in one]
+        refused += [one["error"] for one in answers if "error" in one]
+        assert len(signed) < 4000
+    assert {error["code"] for error in refused} <= {"store_unavailable", "overloaded"}
+    assert "No space left on device" in refused[0]["detail"], refused[0]
+    assert str(small_disk.folder / "log/journal") in refused[0]["detail"]
+    assert daemon.health("live")[0] == 200
+    daemon.sign("acme", b"payload")
+    assert all(verdict(daemon, one)["valid"] for one in signed[-3:])
+    refusal = problem(daemon.get("/api/tenants/acme/evidence/checkpoint"), 503, "store_unavailable")
+    assert "No space left on device" in refusal
+    daemon.kill()  # full, and killed on top of it
+    daemon.start()
+
+    small_disk("16m")
+
+    def recovered():
+        (one,) = sign(daemon, span(n="after"))
+        return "error" not in one
+    until(recovered, 10, "spans to be signed again", every=0.1)
+    in_log = {leaf["signature"] for leaf in leaves_of(export(daemon))}
+    assert not [one for one in signed if one["signature"] not in in_log]
+    assert report(export(daemon))["valid"]
+    assert read_by_go(daemon)[0] == 0
+
+
+def test_a_disk_that_is_full_at_the_start_is_tried_again(daemons, small_disk):
+    filler = small_disk.folder / "filler"
+    with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 65536)
+    daemon = daemons(SELDOM | {"betrace.evidence.log.folder": small_disk.folder / "log"})
+    daemon.create("acme")
+    refusal = problem(daemon.post(SIGN, json={"span": span()}), 503, "store_unavailable")
+    assert "No space left on device" in refusal
+    filler.unlink()
+    until(lambda: daemon.post(SIGN, json={"span": span()}).status_code == 200, 10,
+          "spans to be signed", every=0.1)
