@@ -1,9 +1,13 @@
 // evidence export and evidence checkpoint: an auditor's bundle, or a checkpoint to keep, from a
 // running service.
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <ostream>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -16,6 +20,7 @@
 namespace betrace::kms {
 namespace {
 
+namespace fs = std::filesystem;
 namespace json = boost::json;
 
 std::uint64_t decimal_of(const json::object& object, std::string_view name) {
@@ -26,7 +31,9 @@ std::uint64_t decimal_of(const json::object& object, std::string_view name) {
 }
 
 ExitCode cannot_write(const ClientSession& session, const std::string& path) {
-  return complain(session.world, fmt::format("cannot write {}", path), ExitCode::usage);
+  return complain(session.world,
+                  fmt::format("cannot write {}: {}", path, std::generic_category().message(errno)),
+                  ExitCode::usage);
 }
 
 // How many leaves the checkpoint in a file is over: the second line of the note.
@@ -77,20 +84,22 @@ Got<ExitCode> write_leaves(const ClientSession& session, std::uint64_t begin, st
   return ExitCode::ok;
 }
 
-// Never half a bundle under its name.
+// Never half a bundle under its name; what is no file, a pipe or /dev/null, is written as it is.
 Got<ExitCode> write_bundle(const ClientSession& session, std::string_view head, std::uint64_t begin,
                            std::uint64_t end) {
   const auto& path = session.line.output;
-  const auto draft = path + ".part";
+  std::error_code error;
+  const bool in_place = fs::exists(path, error) && !fs::is_regular_file(path, error);
+  const auto draft = in_place ? path : path + ".part";
   std::ofstream file(draft, std::ios::binary | std::ios::trunc);
   file << head << '\n';
   auto written = write_leaves(session, begin, end, file);
   file.close();
   if (written && *written == ExitCode::ok &&
-      (!file || std::rename(draft.c_str(), path.c_str()) != 0)) {
+      (!file || (!in_place && std::rename(draft.c_str(), path.c_str()) != 0))) {
     written = cannot_write(session, path);
   }
-  if (!written || *written != ExitCode::ok) std::remove(draft.c_str());
+  if (!in_place && (!written || *written != ExitCode::ok)) std::remove(draft.c_str());
   return written;
 }
 

@@ -1,7 +1,9 @@
 #include "app/verify_evidence.h"
 
+#include <cerrno>
 #include <fstream>
 #include <ostream>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -141,8 +143,16 @@ ExitCode verify_evidence(const VerifyEvidenceOptions& options, const World& worl
   }
   world.out << (options.json ? report_json(*report) : report_text(*report));
   if (!options.html.empty()) {
-    const auto written = replace_file(options.html, report_html(*report));
-    if (!written) return complain(world, written.error().message, ExitCode::usage);
+    // Not by a rename: it may be /dev/stdout.
+    std::ofstream page(options.html, std::ios::binary | std::ios::trunc);
+    page << report_html(*report);
+    page.close();
+    if (!page) {
+      return complain(
+          world,
+          fmt::format("cannot write {}: {}", options.html, std::generic_category().message(errno)),
+          ExitCode::usage);
+    }
   }
   return report->valid() ? ExitCode::ok : ExitCode::check_failed;
 }

@@ -255,6 +255,12 @@ Result<EvidenceArchive::BundleHead> Archive::bundle_head(const CallContext& call
   JsonNote manifest;
   manifest.raw("checkpoint", json_text(published.note));
   manifest.raw("checkpoints", json_list(useful_checkpoints(checkpoints, range, keys)));
+  if (held && *held > size) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the checkpoint is over {} leaves, and the log of tenant {} has {}: it "
+                            "is another log's, or this one has lost leaves",
+                            *held, tenant.str(), size));
+  }
   if (held) {
     const auto proof = TRY(consistency_proof(*held, size, tiles.reader()));
     manifest.raw(

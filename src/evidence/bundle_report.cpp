@@ -79,6 +79,7 @@ std::string leaves_text(const BundleReport& report) {
 }
 
 std::string verdict_text(const BundleReport& report) {
+  if (report.valid() && report.spans == 0) return "VERIFIED, and EMPTY: it has no spans";
   if (report.valid()) {
     return fmt::format("VERIFIED: all {} spans, and that none of these leaves is missing",
                        report.spans);

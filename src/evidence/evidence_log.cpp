@@ -374,8 +374,9 @@ Result<EvidenceLog::Published> EvidenceLog::published(const TenantId& tenant) co
   // Without the file a log would begin again at 0, and contradict what was handed out.
   auto all = TRY(all_published(tenant));
   if (!all.empty()) return std::move(all.back());
-  return fail(ErrorCode::not_found,
-              fmt::format("tenant {} has no checkpoint of evidence yet", tenant.str()));
+  return fail(
+      ErrorCode::not_found,
+      fmt::format("tenant {} has no evidence: none of its spans was signed yet", tenant.str()));
 }
 
 Result<std::vector<EvidenceLog::Published>> EvidenceLog::all_published(

@@ -1,7 +1,9 @@
 """The evidence log as an auditor, a second daemon and whoever keeps checkpoints see it."""
 
 import http.server
+import os
 import re
+import stat
 import threading
 
 import pytest
@@ -110,6 +112,36 @@ def test_a_period_is_proven_with_what_lies_beside_it(daemon):
     found = report(bundle, "--checkpoint", early, static=True)
     assert (found["begin"], found["end"]) == (50, 150)
     assert found["held"] == {"size": 250, "consistent": True}
+
+
+def test_an_export_that_cannot_be_says_why_and_leaves_nothing(daemon):
+    def refused(*options, code=2):
+        done = daemon.cli("evidence", "export", "--tenant", "acme", "-o", *options)
+        assert done.returncode == code, done.stdout
+        return done.stderr
+    assert "tenant acme has no evidence: none of its spans was signed yet" in refused("bundle")
+    sign(daemon, span())
+    assert "nowhere/bundle: No such file" in refused("nowhere/bundle")
+    bogus = daemon.folder / "bogus"
+    bogus.write_text("name\n9999\nroot\n")
+    assert "has 1: it is another log's, or this one has lost leaves" in refused(
+        "bundle", "--checkpoint", bogus)
+    # A device is written, never replaced.
+    pipe = daemon.folder / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert daemon.cli("evidence", "export", "--tenant", "acme", "-o", pipe).returncode == 0
+    assert os.read(reader, 1 << 20).count(b"\n") == 2
+    os.close(reader)
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    assert not {"bundle", "bundle.part", "pipe.part"} & set(os.listdir(daemon.folder))
+
+
+def test_a_bundle_of_nothing_says_that_it_is_empty(daemon):
+    sign(daemon, span())
+    bundle = export(daemon, "--from", "2020-01-01", "--to", "2020-01-31")
+    assert verified(bundle).stdout.startswith("VERIFIED, and EMPTY: it has no spans")
+    assert verified(bundle, "--html", "/dev/stdout").stdout.count("VERIFIED, and EMPTY") == 2
 
 
 def test_a_checkpoint_of_another_history_is_contradicted(daemons):

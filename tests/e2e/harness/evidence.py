@@ -79,5 +79,5 @@ def read_by_go(daemon, tenant="acme"):
     """What Go's own libraries say of a log on disk: (exit code, text)."""
     key = log_key(daemon)
     done = run([ROOT / "build/bin/tlogcheck", key, f"{key.split('+')[0]}/{tenant}",
-                folder_of(daemon, tenant)])
+                folder_of(daemon, tenant)], timeout=120)
     return done.returncode, (done.stdout + done.stderr).strip()

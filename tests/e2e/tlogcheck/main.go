@@ -141,14 +141,17 @@ func check(key, origin string, at folder) error {
 		if err != nil {
 			return err
 		}
+		var indexes []int64
+		for i := range entries {
+			indexes = append(indexes, tlog.StoredHashIndex(0, begin+int64(i)))
+		}
+		found, err := hashes.ReadHashes(indexes)
+		if err != nil {
+			return err
+		}
 		for i, entry := range entries {
-			index := begin + int64(i)
-			found, err := hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
-			if err != nil {
-				return err
-			}
-			if found[0] != tlog.RecordHash(entry) {
-				return fmt.Errorf("entry %d is not the leaf that the tree has there", index)
+			if found[i] != tlog.RecordHash(entry) {
+				return fmt.Errorf("entry %d is not the leaf that the tree has there", begin+int64(i))
 			}
 		}
 		proof, err := tlog.ProveRecord(tree.N, begin, hashes)
