@@ -78,10 +78,10 @@ int measure_append(const std::string& folder) {
     publishing += processor_seconds() - publish_begun;
   }
   const auto count = static_cast<double>(batch) * batches;
-  std::cout << fmt::format(
-      R"({{"leaves":{},"sha256_us":{},"append_cpu_us":{},"append_wall_us":{},"publish_cpu_us":{}}})",
-      count, 1e6 * hashing / count, 1e6 * spent / count, 1e6 * wall / count,
-      1e6 * publishing / count);
+  std::cout << fmt::format(R"({{"leaves":{},"sha256_us":{},"append_cpu_us":{},"append_wall_us":{},)"
+                           R"("publish_cpu_us":{}}})",
+                           count, 1e6 * hashing / count, 1e6 * spent / count, 1e6 * wall / count,
+                           1e6 * publishing / count);
   return EXIT_SUCCESS;
 }
 

@@ -323,7 +323,8 @@ BundleVerifier::Checked BundleVerifier::check(std::string_view line, std::uint64
   } else if (line.size() > leaf_bytes_max) {
     checked.problem = "it is longer than a leaf may be";
   } else if (!has_its_fields(root)) {
-    checked.problem = "Malformed: framework, control, timestamp or outcome is not what it has to be";
+    checked.problem =
+        "Malformed: framework, control, timestamp or outcome is not what it has to be";
   } else if (span.tenant != report_.tenant) {
     checked.problem = fmt::format("it is of another tenant, '{}'", span.tenant);
   } else if (key == keys_.end()) {
