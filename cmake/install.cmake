@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/betrace-kms)
 install(TARGETS betrace-kms-lib EXPORT betrace-kms-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(TARGETS betrace-kms RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS betrace-kms betrace-verify-evidence RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/betrace DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT betrace-kms-targets NAMESPACE betrace:: DESTINATION ${package_dir})

@@ -3,7 +3,7 @@
 set(otlp_proto ${CMAKE_SOURCE_DIR}/src/base/otlp.proto)
 set(otlp_folder ${CMAKE_BINARY_DIR}/generated)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${otlp_proto})
-if(NOT ${otlp_folder}/otlp.pb.h IS_NEWER_THAN ${otlp_proto})
+if(${otlp_proto} IS_NEWER_THAN ${otlp_folder}/otlp.pb.h)  # also when there is none
   file(MAKE_DIRECTORY ${otlp_folder})
   execute_process(
     COMMAND ${Protobuf_PROTOC_EXECUTABLE} --cpp_out=${otlp_folder}
