@@ -41,9 +41,10 @@ Result<std::optional<std::uint64_t>> QueryString::number(std::string_view name) 
   const auto value = find(name);
   if (!value) return std::nullopt;
   std::uint64_t number = 0;
-  const auto* const end = value->data() + value->size();
-  const auto [stopped, error] = std::from_chars(value->data(), end, number);
-  if (error == std::errc() && stopped == end) return number;
+  const std::string_view digits(*value);
+  const auto [stopped, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error == std::errc() && stopped == digits.data() + digits.size()) return number;
   return fail(ErrorCode::invalid_argument,
               fmt::format("'{}' is '{}'; it is a whole number", name, value->substr(0, 32)));
 }

@@ -10,6 +10,7 @@
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 #include <google/protobuf/arena.h>
+#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/util/json_util.h>
 
 #include "base/encoding.h"
@@ -21,6 +22,9 @@ namespace {
 
 namespace json = boost::json;
 namespace pb = google::protobuf;
+
+// What protobuf would say of a bad request on standard error is in our answer.
+[[maybe_unused]] const auto former_log = pb::SetLogHandler(nullptr);
 
 constexpr std::size_t depth_max = 100;  // as protobuf's own limit
 

@@ -64,9 +64,9 @@ Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::
   const auto time = request.time(item);
   if (time == 0) return fail(ErrorCode::invalid_argument, "the item says no time");
   span.emplace("timestamp", timestamp_of(time));
-  for (auto [name, id] :
+  for (const auto& [name, id] :
        {std::pair("traceId", request.trace_id(item)), std::pair("spanId", request.span_id(item))}) {
-    if (!id.empty()) span.emplace(name, std::move(id));
+    if (!id.empty()) span.emplace(name, id);
   }
   span.emplace("otel", TRY(request.describe(item, ours, memory)));
   if (!carries_signature(request, item)) return span;
