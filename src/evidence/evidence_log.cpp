@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -59,6 +62,32 @@ Result<EvidenceLog::Published> published_of(const TenantId& tenant, std::string 
   }
   return EvidenceLog::Published{
       .tenant = tenant, .checkpoint = *std::move(checkpoint), .note = std::move(note)};
+}
+
+std::optional<EvidenceLog::Published> listed_of(const TenantId& tenant, std::string_view line,
+                                                const std::string& path) {
+  JsonDocument document;
+  if (!document.parse(line) || !document.root().is_object()) return {};  // cut off by a crash
+  auto found = published_of(tenant, text_of(document.root(), "note"), path);
+  if (!found) return {};
+  return *std::move(found);
+}
+
+// The last one of a list of checkpoints, without reading all of it.
+std::optional<EvidenceLog::Published> newest_of(const TenantId& tenant, const std::string& path) {
+  constexpr std::streamoff lines_bytes = 16 << 10;  // several, whatever the names are
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) return {};
+  const std::streamoff size = file.tellg();
+  file.seekg(std::max<std::streamoff>(0, size - lines_bytes));
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  for (std::string_view rest = text; !rest.empty();) {
+    if (rest.ends_with('\n')) rest.remove_suffix(1);
+    const auto begin = rest.rfind('\n') + 1;  // npos + 1 is 0
+    if (auto found = listed_of(tenant, rest.substr(begin), path)) return found;
+    rest = rest.substr(0, begin);
+  }
+  return {};
 }
 
 }  // namespace
@@ -370,10 +399,13 @@ Result<NoteKey> EvidenceLog::public_key() { return TRY(key())->public_key(); }
 Result<EvidenceLog::Published> EvidenceLog::published(const TenantId& tenant) const {
   const auto path = folder_of(tenant) + "/checkpoint";
   auto note = TRY(read_whole_file(path));
-  if (note) return published_of(tenant, *std::move(note), path);
-  // Without the file a log would begin again at 0, and contradict what was handed out.
-  auto all = TRY(all_published(tenant));
-  if (!all.empty()) return std::move(all.back());
+  auto listed = newest_of(tenant, folder_of(tenant) + "/checkpoints.jsonl");
+  if (note) {
+    auto found = TRY(published_of(tenant, *std::move(note), path));
+    if (!listed || listed->checkpoint.size <= found.checkpoint.size) return found;
+  }
+  // Lost, or an older one put back: the log would contradict what was handed out since.
+  if (listed) return *std::move(listed);
   return fail(
       ErrorCode::not_found,
       fmt::format("tenant {} has no evidence: none of its spans was signed yet", tenant.str()));
