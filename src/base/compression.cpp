@@ -11,6 +11,8 @@
 namespace betrace::kms {
 namespace {
 
+// A buffer of its own: a body of a million empty members would otherwise clear a new piece for
+// each.
 constexpr std::size_t piece_bytes = 64U << 10;
 constexpr int gzip_window = 15 + 16;  // zlib.h: 16 more is the gzip format
 
@@ -34,15 +36,13 @@ Result<std::string> gunzip(std::string_view body, std::size_t bytes_max) {
   const std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, inflateEnd);
   stream.next_in = bytes_of(body);
   stream.avail_in = static_cast<uInt>(body.size());
-  std::string out;
+  std::string piece(piece_bytes, '\0'), out;
   for (int status = Z_OK; status != Z_STREAM_END || stream.avail_in > 0;) {
     if (status == Z_STREAM_END && inflateReset(&stream) != Z_OK) return damaged("gzip");
-    const auto have = out.size();
-    out.resize(have + piece_bytes);
-    stream.next_out = bytes_of(std::string_view(out).substr(have));
+    stream.next_out = bytes_of(piece);
     stream.avail_out = static_cast<uInt>(piece_bytes);
     status = inflate(&stream, Z_NO_FLUSH);
-    out.resize(have + piece_bytes - stream.avail_out);
+    out.append(piece, 0, piece_bytes - stream.avail_out);
     if (status != Z_OK && status != Z_STREAM_END) return damaged("gzip");
     if (out.size() > bytes_max) return too_large(bytes_max);
   }
@@ -54,17 +54,15 @@ Result<std::string> unzstd(std::string_view body, std::size_t bytes_max) {
                                                                         ZSTD_freeDCtx);
   if (!context) throw std::bad_alloc();
   ZSTD_inBuffer in{.src = body.data(), .size = body.size(), .pos = 0};
-  std::string out;
+  std::string piece(piece_bytes, '\0'), out;
   for (std::size_t left = 1; left != 0 || in.pos < in.size;) {
-    const auto have = out.size();
-    out.resize(have + piece_bytes);
-    ZSTD_outBuffer piece{.dst = out.data() + have, .size = piece_bytes, .pos = 0};
+    ZSTD_outBuffer to{.dst = piece.data(), .size = piece_bytes, .pos = 0};
     const auto begun = in.pos;
-    left = ZSTD_decompressStream(context.get(), &piece, &in);
-    out.resize(have + piece.pos);
+    left = ZSTD_decompressStream(context.get(), &to, &in);
+    out.append(piece, 0, to.pos);
     if (ZSTD_isError(left) != 0U) return damaged("zstd");
     if (out.size() > bytes_max) return too_large(bytes_max);
-    if (left != 0 && in.pos == begun && piece.pos == 0) return damaged("zstd");
+    if (left != 0 && in.pos == begun && to.pos == 0) return damaged("zstd");
   }
   return out;
 }
