@@ -49,11 +49,14 @@ struct HandlerBase {
 struct Builder : HandlerBase {
   bj::value_stack stack;
   std::size_t values_left;
+  bool wide_numbers;
   std::size_t fields = 0;
 
   Builder(unsigned char* scratch, std::size_t size, bj::storage_ptr overflow,
-          bj::storage_ptr target, std::size_t values_max)
-      : stack(std::move(overflow), scratch, size), values_left(values_max) {
+          bj::storage_ptr target, JsonLimits limits)
+      : stack(std::move(overflow), scratch, size),
+        values_left(limits.values_max),
+        wide_numbers(limits.wide_numbers) {
     stack.reset(std::move(target));
   }
 
@@ -88,16 +91,24 @@ struct Builder : HandlerBase {
     stack.push_string(s);
     return count(ec);
   }
-  bool on_int64(std::int64_t i, bj::string_view, bj::error_code& ec) {
-    if (i > integer_max || i < -integer_max) return stop("integer beyond 2^53 - 1", ec);
+  bool on_int64(std::int64_t i, bj::string_view text, bj::error_code& ec) {
+    if (wide_numbers && i == 0 && text.starts_with('-')) {
+      stack.push_double(-0.0);
+      return count(ec);
+    }
+    if (!wide_numbers && (i > integer_max || i < -integer_max)) {
+      return stop("integer beyond 2^53 - 1", ec);
+    }
     stack.push_int64(i);
     return count(ec);
   }
-  bool on_uint64(std::uint64_t, bj::string_view, bj::error_code& ec) {
-    return stop("integer beyond 2^53 - 1", ec);  // what fits comes as int64
+  bool on_uint64(std::uint64_t u, bj::string_view, bj::error_code& ec) {
+    if (!wide_numbers) return stop("integer beyond 2^53 - 1", ec);  // what fits comes as int64
+    stack.push_uint64(u);
+    return count(ec);
   }
   bool on_double(double d, bj::string_view text, bj::error_code& ec) {
-    if (text.find_first_of(".eE") == bj::string_view::npos) {
+    if (!wide_numbers && text.find_first_of(".eE") == bj::string_view::npos) {
       return stop("integer beyond 2^53 - 1", ec);
     }
     // The library's own conversion may be one unit off in the last place.
@@ -107,7 +118,7 @@ struct Builder : HandlerBase {
       return stop("number beyond the range of a double", ec);
     }
     // Its canonical form would be such an integer.
-    if (std::trunc(d) == d && std::abs(d) > static_cast<double>(integer_max) &&
+    if (!wide_numbers && std::trunc(d) == d && std::abs(d) > static_cast<double>(integer_max) &&
         std::abs(d) < 1e21) {
       return stop("integer beyond 2^53 - 1", ec);
     }
@@ -226,7 +237,7 @@ Status JsonDocument::parse(std::string_view text, JsonLimits limits) {
   std::string library_text;
   bj::basic_parser<Builder> parser(options(limits), scratch.data(), scratch.size(),
                                    bj::storage_ptr(&upstream_), bj::storage_ptr(&resource_),
-                                   limits.values_max);
+                                   limits);
   const auto read = parser.write_some(false, text.data(), text.size(), ec);
   if (ec) return malformed(read, reason_for(parser.handler(), ec, library_text));
   if (read < text.size()) return malformed(read, "more text after the value");

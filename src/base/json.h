@@ -22,6 +22,8 @@ namespace betrace::kms {
 struct JsonLimits {
   std::size_t depth_max = 32;
   std::size_t values_max = 1'000'000;
+  // Any integer, and any number that a double holds, for formats that have such numbers (OTLP).
+  bool wide_numbers = false;
 };
 
 class JsonDocument {
@@ -35,6 +37,7 @@ class JsonDocument {
   Status parse(std::string_view text, JsonLimits limits = {});
   // After a parse that succeeded.
   const boost::json::value& root() const { return *root_; }
+  boost::json::value& root() { return *root_; }
 
  private:
   class WipingResource final : public boost::json::memory_resource {

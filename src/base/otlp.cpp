@@ -4,7 +4,6 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
@@ -14,7 +13,9 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "base/encoding.h"
+#include "base/json.h"
 #include "base/otlp_items.h"
+#include "base/otlp_size.h"
 #include "base/try.h"
 
 namespace betrace::kms {
@@ -59,15 +60,19 @@ Status ids_as_base64(json::value& value) {
 }
 
 Status read_json(std::string_view body, pb::Message& message) {
-  // Not I-JSON: OTLP writes numbers of 64 bits and doubles of any size as numbers, too.
-  json::error_code error;
-  json::value root = json::parse(body, error, {}, {.max_depth = depth_max});
-  if (error) return fail(ErrorCode::malformed_json, "the body is not JSON: " + error.message());
-  if (!root.is_object()) return fail(ErrorCode::invalid_argument, "the body is not a JSON object");
-  TRY(ids_as_base64(root));
+  // An attribute is two parts, and its objects, key and text are four values.
+  JsonDocument document;
+  TRY(document.parse(
+      body,
+      {.depth_max = depth_max, .values_max = 2 * OtlpRequest::parts_max, .wide_numbers = true}));
+  if (!document.root().is_object()) {
+    return fail(ErrorCode::invalid_argument, "the body is not a JSON object");
+  }
+  TRY(ids_as_base64(document.root()));
   pb::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
-  const auto status = pb::util::JsonStringToMessage(json::serialize(root), &message, options);
+  const auto status =
+      pb::util::JsonStringToMessage(json::serialize(document.root()), &message, options);
   if (status.ok()) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("the body is not OTLP/JSON: {}",
@@ -76,6 +81,11 @@ Status read_json(std::string_view body, pb::Message& message) {
 
 Status read(OtlpEncoding encoding, std::string_view body, pb::Message& message) {
   if (encoding == OtlpEncoding::json) return read_json(body, message);
+  if (!has_at_most_parts(*message.GetDescriptor(), body, OtlpRequest::parts_max)) {
+    return fail(ErrorCode::payload_too_large,
+                fmt::format("the request has more than {} spans, attributes, values and the like",
+                            OtlpRequest::parts_max));
+  }
   if (message.ParseFromArray(body.data(), static_cast<int>(body.size()))) return {};
   return fail(ErrorCode::invalid_argument,
               "the body is not an OTLP request in protobuf, or a text in it is not UTF-8");
@@ -139,21 +149,15 @@ std::optional<std::string_view> OtlpRequest::text_attribute(std::size_t item,
 }
 
 void OtlpRequest::set_attribute(std::size_t item, std::string_view name, std::string_view text) {
-  auto& attributes = state_->items[item].attributes();
-  auto* attribute = state_->items[item].find(name);
-  if (attribute == nullptr) {
-    attribute = attributes.Add();
-    attribute->set_key(std::string(name));
-  }
+  auto& of = state_->items[item];
+  of.remove([&](std::string_view key) { return key == name; });
+  auto* const attribute = of.attributes().Add();
+  attribute->set_key(std::string(name));
   attribute->mutable_value()->set_string_value(std::string(text));
 }
 
 void OtlpRequest::remove_attributes(std::size_t item, std::string_view prefix) {
-  auto& attributes = state_->items[item].attributes();
-  const auto kept = std::stable_partition(
-      attributes.begin(), attributes.end(),
-      [&](const otlp::KeyValue& each) { return !each.key().starts_with(prefix); });
-  attributes.erase(kept, attributes.end());
+  state_->items[item].remove([&](std::string_view key) { return key.starts_with(prefix); });
 }
 
 Result<json::object> OtlpRequest::describe(std::size_t item, std::string_view hidden,

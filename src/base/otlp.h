@@ -25,7 +25,12 @@ std::string_view to_string(OtlpSignal signal);  // "traces", "logs"
 
 class OtlpRequest {
  public:
-  // Errors: invalid_argument, malformed_json.
+  // Resources, scopes, spans, log records, events, links, attributes, their values, fields of later
+  // versions: a part can be two bytes of a body, and 240 in memory.
+  static constexpr std::size_t parts_max = 2'000'000;
+
+  // Errors: invalid_argument; malformed_json, which of JSON are also twice `parts_max` values and a
+  // field twice in an object; payload_too_large for a request of more than `parts_max` parts.
   static Result<OtlpRequest> decode(OtlpSignal signal, OtlpEncoding encoding,
                                     std::string_view body);
   OtlpRequest(OtlpRequest&& other) noexcept;
@@ -36,12 +41,13 @@ class OtlpRequest {
   // An attribute of the item itself; nothing when it has none of that name, or no string.
   bool has_attribute(std::size_t item, std::string_view name) const;
   std::optional<std::string_view> text_attribute(std::size_t item, std::string_view name) const;
+  // Instead of all that it has of that name.
   void set_attribute(std::size_t item, std::string_view name, std::string_view text);
   void remove_attributes(std::size_t item, std::string_view prefix);
 
   // The item as docs/evidence-format.md describes it ("otel"), without attributes whose names begin
-  // with `hidden`. Errors: invalid_argument for an attribute that is there twice, and for values
-  // nested too deep.
+  // with `hidden`. Errors: invalid_argument for an attribute that is there twice, hidden or not,
+  // for values nested too deep, and for those of a kind that only later versions know.
   Result<boost::json::object> describe(std::size_t item, std::string_view hidden,
                                        boost::json::storage_ptr memory = {}) const;
   // Of a span its start, of a log record its time, else when it was observed: nanoseconds since

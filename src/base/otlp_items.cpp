@@ -1,11 +1,13 @@
 #include "base/otlp_items.h"
 
 #include <cmath>
+#include <unordered_set>
 #include <utility>
 
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
+#include <google/protobuf/unknown_field_set.h>
 
 #include "base/canonical_json.h"
 #include "base/encoding.h"
@@ -67,10 +69,14 @@ Result<json::object> describe_value(const otlp::AnyValue& value, int depth,
 Result<json::object> describe_attributes(const Attributes& attributes, std::string_view hidden,
                                          int depth, const json::storage_ptr& memory) {
   json::object described(memory);
+  std::unordered_set<std::string_view> hidden_keys;
   for (const auto& each : attributes) {
-    if (!hidden.empty() && each.key().starts_with(hidden)) continue;
-    auto value = TRY(describe_value(each.value(), depth, memory));
-    if (!described.emplace(each.key(), std::move(value)).second) {
+    const bool is_first =
+        !hidden.empty() && each.key().starts_with(hidden)
+            ? hidden_keys.insert(each.key()).second
+            : described.emplace(each.key(), TRY(describe_value(each.value(), depth, memory)))
+                  .second;
+    if (!is_first) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("the attribute '{}' is there twice", each.key()));
     }
@@ -114,6 +120,11 @@ Result<json::object> describe_value(const otlp::AnyValue& value, int depth,
           "kvlist", TRY(describe_attributes(value.kvlist_value().values(), {}, depth + 1, memory)));
       break;
     case otlp::AnyValue::VALUE_NOT_SET:
+      // Signed as one that says nothing, it could be made to say another thing.
+      if (!value.GetReflection()->GetUnknownFields(value).empty()) {
+        return fail(ErrorCode::invalid_argument,
+                    "a value is none of string, bool, int, double, bytes, array and kvlist");
+      }
       break;
   }
   return described;

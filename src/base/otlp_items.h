@@ -22,6 +22,17 @@ class OtlpItem {
 
   google::protobuf::RepeatedPtrField<otlp::KeyValue>& attributes() const;
   otlp::KeyValue* find(std::string_view name) const;  // null when there is none
+  template <class OfKey>                              // bool(std::string_view key)
+  void remove(OfKey is_removed) const {
+    auto& all = attributes();
+    int kept = 0;  // in their order
+    for (int at = 0; at < all.size(); ++at) {
+      if (is_removed(std::string_view(all[at].key()))) continue;
+      if (at != kept) all.SwapElements(at, kept);
+      ++kept;
+    }
+    all.DeleteSubrange(kept, all.size() - kept);
+  }
   std::uint64_t time() const;
   const std::string& trace_id() const;
   const std::string& span_id() const;

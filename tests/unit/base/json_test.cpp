@@ -185,5 +185,24 @@ TEST(Json, SurvivesRandomMutations) {
   EXPECT_GT(accepted, 100U);
 }
 
+TEST(Json, WideNumbersAreAnyIntegerAndEveryDoubleExactly) {
+  constexpr JsonLimits wide{.wide_numbers = true};
+  JsonDocument document;
+  ASSERT_TRUE(document.parse(
+      "[9223372036854775807,-9223372036854775808,18446744073709551615,1e20,18446744073709551616,-0,"
+      "9007199254740992.0]",
+      wide));
+  const auto& list = document.root().as_array();
+  EXPECT_EQ(list[0].as_int64(), INT64_MAX);
+  EXPECT_EQ(list[1].as_int64(), INT64_MIN);
+  EXPECT_EQ(list[2].as_uint64(), UINT64_MAX);
+  EXPECT_EQ(list[3].as_double(), 1e20);
+  EXPECT_EQ(list[4].as_double(), 18446744073709551616.0);
+  EXPECT_TRUE(std::signbit(list[5].as_double()));
+  EXPECT_EQ(list[6].as_double(), 9007199254740992.0);
+  EXPECT_NE(refusal("1e400", wide), "accepted");
+  EXPECT_NE(refusal(R"({"a":1,"a":2})", wide), "accepted");
+}
+
 }  // namespace
 }  // namespace betrace::kms
