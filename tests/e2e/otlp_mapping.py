@@ -35,8 +35,13 @@ def typed(value):
 
 
 def attributes_of(attributes):
-    return {each["key"]: typed(each.get("value", {})) for each in attributes
-            if not each["key"].startswith("betrace.signature")}
+    return {each["key"]: typed(each.get("value", {})) for each in attributes}
+
+
+def signed_attributes(item):
+    """An item's own, without ours."""
+    return attributes_of(each for each in item.get("attributes", [])
+                         if not each["key"].startswith("betrace.signature"))
 
 
 def filled(thing):
@@ -51,7 +56,7 @@ def described(item):
             "parentSpanId": item.get("parentSpanId"),
             "startTimeUnixNano": item["startTimeUnixNano"],
             "endTimeUnixNano": item.get("endTimeUnixNano"),
-            "attributes": attributes_of(item.get("attributes", [])),
+            "attributes": signed_attributes(item),
             "events": [filled({"name": event.get("name"), "timeUnixNano": event.get("timeUnixNano"),
                                "attributes": attributes_of(event.get("attributes", []))})
                        for event in item.get("events", [])],
@@ -64,7 +69,7 @@ def described(item):
         "signal": "log", "timeUnixNano": item.get("timeUnixNano"),
         "severityNumber": item.get("severityNumber"), "severityText": item.get("severityText"),
         "eventName": item.get("eventName"), "body": typed(item.get("body", {})),
-        "attributes": attributes_of(item.get("attributes", []))})
+        "attributes": signed_attributes(item)})
 
 
 def text_attributes(item):
