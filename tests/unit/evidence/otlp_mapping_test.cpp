@@ -250,8 +250,8 @@ TEST(OtlpMapping, EveryEditOfARequestIsReadOrRefused) {
 
 TEST_F(OtlpSigning, TheDeepestSpanCanBeVerifiedByTheRoutesOfJson) {
   auto request = vector_called("as deep as may be").request();
-  const auto span =
-      ComplianceSpan::parse(compliance_span_of(request, 0).value(), frameworks_).value();
+  const auto object = compliance_span_of(request, 0).value();
+  const auto span = ComplianceSpan::parse(object, frameworks_).value();
   JsonDocument document;
   const auto batch = R"({"spans":[)" + std::string(span.signed_json(key_, {})) + "]}";
   const auto parsed = document.parse(batch);
