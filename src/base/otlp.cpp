@@ -24,9 +24,6 @@ namespace {
 namespace json = boost::json;
 namespace pb = google::protobuf;
 
-// What protobuf would say of a bad request on standard error is in our answer.
-[[maybe_unused]] const auto former_log = pb::SetLogHandler(nullptr);
-
 constexpr std::size_t depth_max = 100;  // as protobuf's own limit
 
 bool is_id(std::string_view name) {
@@ -86,6 +83,7 @@ Status read(OtlpEncoding encoding, std::string_view body, pb::Message& message) 
                 fmt::format("the request has more than {} spans, attributes, values and the like",
                             OtlpRequest::parts_max));
   }
+  const pb::LogSilencer quiet;  // what it would write on standard error is in our answer
   if (message.ParseFromArray(body.data(), static_cast<int>(body.size()))) return {};
   return fail(ErrorCode::invalid_argument,
               "the body is not an OTLP request in protobuf, or a text in it is not UTF-8");
@@ -204,6 +202,7 @@ std::string otlp_status(OtlpEncoding encoding, int code, std::string_view messag
 }
 
 std::optional<OtlpRejection> read_otlp_response(std::string_view protobuf) {
+  const pb::LogSilencer quiet;
   otlp::ExportResponse response;
   if (!response.ParseFromArray(protobuf.data(), static_cast<int>(protobuf.size()))) return {};
   return OtlpRejection{.items = response.partial_success().rejected(),

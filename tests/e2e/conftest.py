@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from harness.collector import Collector
 from harness.aws import aws_environment, aws_properties  # noqa: E402
 from harness.daemon import Daemon, program  # noqa: E402
 from harness.fenced import Reader  # noqa: E402
@@ -35,6 +36,14 @@ def daemons(tmp_path):
             assert report not in daemon.text(), daemon.text()[-6000:]
         # Killed by a test, refused to start, or ended well; never a crash.
         assert code in (None, 0, 1, 2, -9), f"ended with {code}:\n{daemon.text()[-4000:]}"
+
+
+@pytest.fixture
+def collector(tmp_path):
+    """One for each test: a daemon's last spans come after the test's end."""
+    server = Collector(tmp_path / "collector").start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,49 +1,23 @@
 """A store that is read-only, full, locked, missing, damaged or from the future: said clearly,
 nothing that was acknowledged is lost."""
 
-import contextlib
 import os
-import resource
-import signal
 import sqlite3
-import subprocess
 
 import pytest
 
 from harness.daemon import b64, problem
+from harness.disk import small_disk
 from harness.process import ROOT
 from harness.store import Store
 from harness.wire import at_once
 
 
-@contextlib.contextmanager
-def small_disk(folder, megabytes):
-    """A file system of that size at `folder`, or nothing where we may not mount."""
-    folder.mkdir(parents=True, mode=0o700)
-    mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "none", folder],
-        capture_output=True).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", folder], check=True)
-
-
-def limit_files(megabytes):
-    """For a child process: no file grows beyond that."""
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes << 20, megabytes << 20))
-    return limit
-
-
 def test_a_full_disk_refuses_new_tenants_and_keeps_the_old_ones(daemons):
     daemon = daemons(start=False)
     daemon.properties["quarkus.log.file.enable"] = "false"
-    with small_disk(daemon.data, 2) as mounted:
-        if not mounted:
-            daemon.before_exec = limit_files(1)
+    with small_disk(daemon.data, 2) as disk:
+        disk.hold(daemon)
         daemon.start()
         acknowledged, refused = [], []
         for start in range(0, 20_000, 100):
@@ -73,13 +47,12 @@ def test_a_full_disk_refuses_new_tenants_and_keeps_the_old_ones(daemons):
 
 def test_a_read_only_store_is_said_to_be(daemons):
     daemon = daemons(start=False)
-    with small_disk(daemon.data, 8) as mounted:
+    with small_disk(daemon.data, 8) as disk:
         daemon.start()
         daemon.create("acme")
         assert daemon.stop() == 0
-        if mounted:
-            subprocess.run(["mount", "-o", "remount,ro", daemon.data], check=True)
-        else:
+        disk.remount("ro")
+        if not disk.mounted:
             for path in daemon.data.iterdir():
                 path.chmod(0o400)
             daemon.data.chmod(0o500)
@@ -90,9 +63,8 @@ def test_a_read_only_store_is_said_to_be(daemons):
             assert "betrace-kms.db" in daemon.text()
             assert "read-only" in daemon.text().lower() or "readonly" in daemon.text().lower()
         finally:
-            if mounted:
-                subprocess.run(["mount", "-o", "remount,rw", daemon.data], check=True)
-            else:
+            disk.remount("rw")
+            if not disk.mounted:
                 daemon.data.chmod(0o700)
                 for path in daemon.data.iterdir():
                     path.chmod(0o600)

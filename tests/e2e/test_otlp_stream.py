@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Status, StatusCode
 
 from evidence_verifier import public_keys, verifies
-from harness.collector import Collector, SendingCollector
+from harness.collector import SendingCollector
 from harness.waiting import until
 from otlp_mapping import is_compliance, span_of, text_attributes
 
@@ -29,15 +29,8 @@ COMPLIANCE = {"compliance.framework": "soc2", "compliance.control": "CC6_1",
 
 
 @pytest.fixture
-def receiving(tmp_path):
-    server = Collector(tmp_path / "receiving").start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def daemon(daemons, receiving):
-    daemon = daemons({"betrace.otlp.forward-endpoint": receiving.url})
+def daemon(daemons, collector):
+    daemon = daemons({"betrace.otlp.forward-endpoint": collector.url})
     for tenant in ("acme", "other"):
         daemon.create(tenant)
     return daemon
@@ -93,17 +86,17 @@ def bearer(daemon):
 @pytest.mark.parametrize("compression,encoding", [("gzip", "proto"), ("zstd", "proto"),
                                                   ("none", "json")])
 def test_what_the_sdk_sends_through_two_collectors_comes_out_signed(
-        daemon, receiving, tmp_path, compression, encoding):
+        daemon, collector, tmp_path, compression, encoding):
     sending = SendingCollector(tmp_path / "sending", daemon.url, daemon.token, compression,
                                encoding).start()
     try:
         send_spans(sending.url, 200)
         send_logs(sending.url, 50)
-        until(lambda: len(receiving.raw_spans()) >= 201 and len(receiving.raw_logs()) >= 50, 20,
+        until(lambda: len(collector.raw_spans()) >= 201 and len(collector.raw_logs()) >= 50, 20,
               "everything to arrive")
     finally:
         sending.stop()
-    spans, logs = receiving.raw_spans(), receiving.raw_logs()
+    spans, logs = collector.raw_spans(), collector.raw_logs()
     assert (len(spans), len(logs)) == (201, 50)
     assert (len(signed(spans)), len(signed(logs))) == (100, 25)
     assert all_verify(daemon, signed(spans)) and all_verify(daemon, signed(logs))
@@ -117,21 +110,21 @@ def test_what_the_sdk_sends_through_two_collectors_comes_out_signed(
     assert daemon.metrics()[f'{ITEMS}{{signal="traces",result="signed"}}'] == 100
 
 
-def test_a_changed_span_does_not_verify_after_the_pipeline(daemon, receiving):
+def test_a_changed_span_does_not_verify_after_the_pipeline(daemon, collector):
     send_spans(daemon.url, 10, bearer(daemon))
-    until(lambda: len(receiving.raw_spans()) >= 11, 20, "everything to arrive")
-    for item in signed(receiving.raw_spans()):
+    until(lambda: len(collector.raw_spans()) >= 11, 20, "everything to arrive")
+    for item in signed(collector.raw_spans()):
         assert all_verify(daemon, [item])
         for change in ({"name": "other"}, {"startTimeUnixNano": "1"}, {"kind": 4},
                        {"attributes": item["attributes"][1:]}, {"events": []}):
             assert not all_verify(daemon, [item | change]), change
 
 
-def test_a_second_pass_leaves_signatures_alone_and_flags_what_was_changed(daemon, receiving):
+def test_a_second_pass_leaves_signatures_alone_and_flags_what_was_changed(daemon, collector):
     send_spans(daemon.url, 8, bearer(daemon))
-    until(lambda: len(receiving.raw_spans()) >= 9, 20, "everything to arrive")
-    first = receiving.raw_spans()
-    body = json.loads(receiving.received().splitlines()[0])
+    until(lambda: len(collector.raw_spans()) >= 9, 20, "everything to arrive")
+    first = collector.raw_spans()
+    body = json.loads(collector.received().splitlines()[0])
     changed = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
     reordered = [item | {"attributes": item.get("attributes", [])[::-1]} for item in changed]
     spoiled = dict(signed(reordered)[0], name="spoiled")
@@ -139,8 +132,8 @@ def test_a_second_pass_leaves_signatures_alone_and_flags_what_was_changed(daemon
     answer = requests.post(f"{daemon.url}/v1/traces", json=body, headers=bearer(daemon), timeout=10)
     assert answer.status_code == 200
     assert "signing_failed" in answer.json()["partialSuccess"]["errorMessage"]
-    until(lambda: len(receiving.raw_spans()) >= 2 * len(first) + 1, 20, "the second pass")
-    again = receiving.raw_spans()[len(first):]
+    until(lambda: len(collector.raw_spans()) >= 2 * len(first) + 1, 20, "the second pass")
+    again = collector.raw_spans()[len(first):]
     signature = {item["spanId"]: text_attributes(item)["betrace.signature"] for item in signed(first)}
     for item in signed(again):
         texts = text_attributes(item)
@@ -177,29 +170,29 @@ def without(name):
         {"key": "compliance.tenant_id", "value": {"stringValue": "nobody"}}]), "nobody"),
     (dict(attributes=without("compliance.tenant_id") + [
         {"key": "compliance.tenant_id", "value": {"intValue": "7"}}]), "not a string")])
-def test_what_cannot_be_signed_goes_on_flagged_and_is_said(daemon, receiving, flaw, why):
+def test_what_cannot_be_signed_goes_on_flagged_and_is_said(daemon, collector, flaw, why):
     answer = requests.post(f"{daemon.url}/v1/traces", json=request(span(), span(**flaw)),
                            headers=bearer(daemon), timeout=10)
     assert answer.status_code == 200
     partial = answer.json()["partialSuccess"]
     assert partial["rejectedSpans"] == "0" and why in partial["errorMessage"], partial
-    until(lambda: len(receiving.raw_spans()) == 2, 20, "both")
-    statuses = [text_attributes(item)["betrace.signature.status"] for item in receiving.raw_spans()]
+    until(lambda: len(collector.raw_spans()) == 2, 20, "both")
+    statuses = [text_attributes(item)["betrace.signature.status"] for item in collector.raw_spans()]
     assert statuses == ["signed", "signing_failed"]
     assert "signing_failed" in daemon.text() and why in daemon.text()
 
 
 def test_nothing_acknowledged_is_lost_while_the_next_in_line_is_down_or_we_are_killed(
-        daemon, receiving):
-    receiving.stop()
+        daemon, collector):
+    collector.stop()
     for n in range(3):
         send_spans(daemon.url, 20, bearer(daemon), {"round": n}, Compression.Gzip)
         if n == 1:
             daemon.kill()
             daemon.start()
-    receiving.start()
-    until(lambda: len({item["spanId"] for item in receiving.raw_spans()}) >= 63, 40, "all of it")
-    assert all_verify(daemon, signed(receiving.raw_spans()))
+    collector.start()
+    until(lambda: len({item["spanId"] for item in collector.raw_spans()}) >= 63, 40, "all of it")
+    assert all_verify(daemon, signed(collector.raw_spans()))
     until(lambda: daemon.metrics()["kms_otlp_queue_bytes"] == 0, 10, "an empty queue")
 
 

@@ -7,7 +7,6 @@ from opentelemetry import propagate
 from opentelemetry.sdk.trace import TracerProvider
 
 from harness.aws import aws_environment
-from harness.collector import Collector
 from harness.waiting import until
 
 ADMIN_TOKEN = "canary-admin-token-7d1f0c2b9a"
@@ -15,14 +14,6 @@ COLLECTOR_TOKEN = "canary-collector-token-81ba"
 PAYLOAD = b"canary payload: employee 4711"
 DROPPED = "kms_trace_spans_dropped_total"
 SERVER, CLIENT, INTERNAL, FAILED = 2, 3, 1, 2
-
-
-@pytest.fixture
-def collector(tmp_path):
-    """One for each test: a daemon's last spans come after the test's end."""
-    server = Collector(tmp_path / "collector").start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
