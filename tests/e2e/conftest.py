@@ -7,8 +7,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from harness.collector import Collector
 from harness.aws import aws_environment, aws_properties  # noqa: E402
+from harness.collector import Collector  # noqa: E402
 from harness.daemon import Daemon, program  # noqa: E402
 from harness.fenced import Reader  # noqa: E402
 from harness.process import ROOT  # noqa: E402
