@@ -44,6 +44,12 @@ Result<std::optional<OtlpForwarderOptions>> forwarder_options(const Config& conf
   auto endpoint = config.text("betrace.otlp.forward-endpoint");
   if (endpoint.empty()) return std::nullopt;
   while (endpoint.ends_with('/')) endpoint.pop_back();
+  if (endpoint.ends_with("/v1/traces") || endpoint.ends_with("/v1/logs")) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("betrace.otlp.forward-endpoint: '{}' is not accepted; the address "
+                            "without /v1/traces and /v1/logs is, which are put behind it",
+                            endpoint));
+  }
   return OtlpForwarderOptions{
       .endpoint = std::move(endpoint),
       .headers = TRY(secret_headers(config, "betrace.otlp.forward-headers")),

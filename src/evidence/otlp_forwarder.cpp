@@ -19,10 +19,9 @@ namespace {
 
 constexpr std::chrono::milliseconds idle{1000};
 
-// OTLP/HTTP: what is worth another try.
-bool is_transient(int status) {
-  return status == 429 || status == 502 || status == 503 || status == 504;
-}
+// What says that this very request will never be taken. Everything else is an outage, or a mistake
+// in an address or a token that somebody will mend, and evidence waits for it.
+bool is_for_good(int status) { return status == 400 || status == 413 || status == 422; }
 
 std::optional<std::chrono::milliseconds> retry_after(const HttpAnswer& answer) {
   const auto text = answer.header("retry-after");
@@ -68,8 +67,9 @@ void OtlpForwarder::run(const std::stop_token& stop) {
   const std::string name(consumer);
   auto at = journal_.position(name);
   while (!stop.stop_requested()) {
-    metrics_.otlp_queue_bytes.Set(static_cast<double>(journal_.bytes_behind(name)));
+    say_queue();
     if (!journal_.wait_for_more(at, idle, stop)) continue;
+    say_queue();
     const auto batches = journal_.read(at, options_.batch_bytes);
     if (!batches) {
       logger(log_category::kms).error("nothing can be forwarded: {}", batches.error().message);
@@ -83,6 +83,10 @@ void OtlpForwarder::run(const std::stop_token& stop) {
           .warn("how far was forwarded was not written down: {}", advanced.error().message);
     }
   }
+}
+
+void OtlpForwarder::say_queue() {
+  metrics_.otlp_queue_bytes.Set(static_cast<double>(journal_.bytes_behind(std::string(consumer))));
 }
 
 // False when it was stopped.
@@ -127,8 +131,7 @@ bool OtlpForwarder::deliver(OtlpSignal signal, const std::vector<std::string_vie
           .warn("{} does not take OTLP, which waits on the disk: {}", options_.endpoint,
                 outcome.why);
     }
-    metrics_.otlp_queue_bytes.Set(
-        static_cast<double>(journal_.bytes_behind(std::string(consumer))));
+    say_queue();
     clock_.sleep_for(outcome.wait.value_or(pause), stop);
   }
   return false;
@@ -154,7 +157,7 @@ OtlpForwarder::Outcome OtlpForwarder::send(OtlpSignal signal, const std::string&
     }
     return {};
   }
-  return {.kind = is_transient(answer->status) ? Outcome::Kind::later : Outcome::Kind::never,
+  return {.kind = is_for_good(answer->status) ? Outcome::Kind::never : Outcome::Kind::later,
           .why = fmt::format("{} answered {}", call.url, answer->status),
           .wait = retry_after(*answer)};
 }

@@ -38,6 +38,7 @@ class OtlpForwarder {
 
  private:
   void run(const std::stop_token& stop);
+  void say_queue();
   bool forward(const JournalSegment::Batches& batches, const std::stop_token& stop);
   bool deliver(OtlpSignal signal, const std::vector<std::string_view>& requests,
                const std::stop_token& stop);

@@ -2,7 +2,9 @@
 another Collector; what comes out is verified by another implementation."""
 
 import gzip
+import http.server
 import json
+import threading
 import time
 
 import pytest
@@ -194,6 +196,72 @@ def test_nothing_acknowledged_is_lost_while_the_next_in_line_is_down_or_we_are_k
     until(lambda: len({item["spanId"] for item in collector.raw_spans()}) >= 63, 40, "all of it")
     assert all_verify(daemon, signed(collector.raw_spans()))
     until(lambda: daemon.metrics()["kms_otlp_queue_bytes"] == 0, 10, "an empty queue")
+
+
+class NextInLine(http.server.BaseHTTPRequestHandler):
+    """Answers as it is told; keeps what it took."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.status(gzip.decompress(body))
+        self.server.seen.append((status, self.headers.get("Authorization")))
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def next_in_line():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NextInLine)
+    server.seen, server.status = [], lambda body: 200
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def forwarding_to(daemons, server, **more):
+    daemon = daemons({"betrace.otlp.forward-endpoint": f"http://127.0.0.1:{server.server_port}"} | more)
+    daemon.create("acme")
+    return daemon
+
+
+def test_a_wrong_token_or_address_of_the_next_in_line_loses_nothing(daemons, next_in_line):
+    daemon = forwarding_to(daemons, next_in_line,
+                           **{"betrace.otlp.forward-headers": "Authorization=Bearer%20canary-71c"})
+    for status in (401, 404, 500):
+        next_in_line.status = lambda body, status=status: status
+        requests.post(f"{daemon.url}/v1/traces", json=request(span()), headers=bearer(daemon), timeout=10)
+        until(lambda: next_in_line.seen and next_in_line.seen[-1][0] == status, 20, str(status))
+    next_in_line.status = lambda body: 200
+    until(lambda: daemon.metrics()["kms_otlp_queue_bytes"] == 0, 40, "an empty queue")
+    assert {token for _, token in next_in_line.seen} == {"Bearer canary-71c"}
+    assert "canary-71c" not in daemon.text() and "401" in daemon.text()
+    assert not (daemon.data / "evidence/refused").exists()
+
+
+def test_what_the_next_in_line_refuses_for_good_is_kept_and_the_rest_goes_on(daemons, next_in_line):
+    next_in_line.status = lambda body: 400 if b"poison" in body else 200
+    daemon = forwarding_to(daemons, next_in_line)
+    for name in ("good", "poison", "better"):
+        assert requests.post(f"{daemon.url}/v1/traces", json=request(span(name=name)),
+                             headers=bearer(daemon), timeout=10).status_code == 200
+    until(lambda: daemon.metrics()['kms_otlp_forwards_total{result="refused"}'] == 1, 20, "refusal")
+    (kept,) = (daemon.data / "evidence/refused").iterdir()
+    assert b"poison" in kept.read_bytes() and str(kept) in daemon.text()
+    assert {status for status, _ in next_in_line.seen} == {200, 400}
+
+
+def test_an_endpoint_with_the_route_in_it_is_refused_at_the_start(daemons):
+    daemon = daemons({"betrace.otlp.forward-endpoint": "http://x:4318/v1/traces"}, start=False)
+    daemon.start(ready=False)
+    assert daemon.wait() == 2
+    assert "without /v1/traces" in daemon.text()
 
 
 @pytest.mark.parametrize("headers,body,status,says", [
