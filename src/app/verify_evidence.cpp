@@ -83,8 +83,19 @@ class LineReader {
   bool cut_off() const { return cut_off_; }
   std::uint64_t lines() const { return lines_; }
 
-  // False at the end. Errors: invalid_argument for a line that is too long.
+  // False at the end. Errors: invalid_argument for a line that is too long and for what cannot be
+  // read: a folder, a disk that fails.
   Result<bool> next(std::string& line, std::size_t bytes_max) {
+    try {
+      return read(line, bytes_max);
+    } catch (const std::ios_base::failure&) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("it cannot be read: {}", std::generic_category().message(errno)));
+    }
+  }
+
+ private:
+  Result<bool> read(std::string& line, std::size_t bytes_max) {
     line.clear();
     for (int c = 0; (c = file_.rdbuf()->sbumpc()) != std::char_traits<char>::eof();) {
       if (c == '\n') {
@@ -101,7 +112,6 @@ class LineReader {
     return !line.empty();
   }
 
- private:
   std::ifstream file_;
   std::uint64_t lines_ = 0;
   bool cut_off_ = false;

@@ -1,10 +1,13 @@
 #include "evidence/otlp_ingest.h"
 
 #include <atomic>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <boost/json/monotonic_resource.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/compression.h"
 #include "base/otlp.h"
@@ -141,6 +144,25 @@ void OtlpIngest::sign_and_verify(const std::shared_ptr<Job>& job) const {
       });
 }
 
+// What the sender is told besides; empty: all went well.
+std::string OtlpIngest::warning_of(const Job& job, std::size_t signed_now) const {
+  std::vector<std::string> said;
+  if (job.failed > 0) {
+    said.push_back(
+        fmt::format("{} of {} compliance items could not be signed and {}; the first: {}",
+                    job.failed, signed_now + job.already_signed + job.failed,
+                    parts_.forwards ? "went on with the status signing_failed" : "are kept nowhere",
+                    job.first_failure));
+  }
+  if (!parts_.forwards) {
+    said.push_back(
+        fmt::format("{} of {} items were signed and are in the evidence log; nothing is "
+                    "forwarded: betrace.otlp.forward-endpoint is not set",
+                    signed_now, job.otlp->items()));
+  }
+  return fmt::format("{}", fmt::join(said, "; "));
+}
+
 void OtlpIngest::finish(const std::shared_ptr<Job>& job) const {
   if (job->failed > 0) {
     logger(log_category::kms)
@@ -175,22 +197,10 @@ void OtlpIngest::finish(const std::shared_ptr<Job>& job) const {
         count("signed_before", job->already_signed);
         count("signing_failed", job->failed);
         count("passed", items - compliance);
-        std::string warning;
-        if (!parts_.forwards) {
-          warning = fmt::format(
-              "{} of {} items were signed and are in the evidence log; nothing "
-              "is forwarded: betrace.otlp.forward-endpoint is not set",
-              signed_now, items);
-        } else if (job->failed > 0) {
-          warning = fmt::format(
-              "{} of {} compliance items could not be signed and went on with "
-              "the status signing_failed; the first: {}",
-              job->failed, compliance, job->first_failure);
-        }
-        job->done(StreamAnswer{.content_type = job->encoding == OtlpEncoding::json
-                                                   ? "application/json"
-                                                   : "application/x-protobuf",
-                               .body = otlp_response(signal, job->encoding, warning)});
+        job->done(StreamAnswer{
+            .content_type =
+                job->encoding == OtlpEncoding::json ? "application/json" : "application/x-protobuf",
+            .body = otlp_response(signal, job->encoding, warning_of(*job, signed_now))});
       });
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "betrace/kms/authorizer.h"
 #include "betrace/kms/evidence.h"
@@ -36,6 +37,7 @@ class OtlpIngest final : public EvidenceStream {
   void sort(Job& job) const;
   void sign_and_verify(const std::shared_ptr<Job>& job) const;
   void finish(const std::shared_ptr<Job>& job) const;
+  std::string warning_of(const Job& job, std::size_t signed_now) const;
 
   const OtlpIngestParts parts_;
   const SpanKeys keys_;

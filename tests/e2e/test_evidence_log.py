@@ -95,7 +95,8 @@ def test_a_bundle_that_was_changed_ends_with_1_and_what_is_none_with_2(two_versi
     cut = changed("cut", [*lines[:-1], lines[-1][:-1]])
     assert "the last line is cut off" in verified(cut, static=static).stdout
 
-    for path, words in ((early, "is no bundle of evidence"), (daemon.folder / "none", "cannot read")):
+    for path, words in ((early, "is no bundle of evidence"), (daemon.folder / "none", "cannot read"),
+                        (daemon.folder, "Is a directory")):
         done = verified(path, static=static)
         assert done.returncode == 2 and words in done.stderr, done.stderr
     done = verified(bundle, "--log-key", "nonsense", static=static)

@@ -284,8 +284,11 @@ def test_what_is_no_request_is_refused_with_a_status(daemon, headers, body, stat
 def test_without_an_endpoint_the_answer_says_what_was_signed(daemons):
     daemon = daemons()
     daemon.create("acme")
-    answer = requests.post(f"{daemon.url}/v1/traces", json=request(span(), {"name": "plain"}),
-                           headers=bearer(daemon), timeout=10)
+    answer = requests.post(f"{daemon.url}/v1/traces", headers=bearer(daemon), timeout=10, json=request(
+        span(), {"name": "plain"}, span(startTimeUnixNano="0")))
     assert answer.status_code == 200
-    assert "1 of 2 items were signed" in answer.json()["partialSuccess"]["errorMessage"]
+    said = answer.json()["partialSuccess"]["errorMessage"]
+    assert "1 of 3 items were signed" in said
+    assert "1 of 2 compliance items could not be signed and are kept nowhere" in said
+    assert "says no time" in said
     assert daemon.ok("GET", "/api/tenants/acme/evidence/inclusion?index=0")["size"] == "1"
