@@ -300,8 +300,13 @@ def continues(first, second, proof):
 # --- spans ----------------------------------------------------------------------------------------
 
 def check_span(span, keys):
-    """That a signed span verifies by one of `keys`, Ed25519PublicKey by id; answers that id."""
+    """That a leaf verifies by one of `keys`, Ed25519PublicKey by id; answers that id, or None for
+    one without a signature, for which the tree stands."""
     need(isinstance(span, dict), "Malformed: it is no object")
+    if span.get("status") == "logged":
+        need(not {"signature", "keyId", "algorithm", "leafIndex"} & span.keys(),
+             "Malformed: its status is 'logged', and it has what such a leaf has not")
+        return None
     need("signature" in span, "Span is not signed")
     need(span.get("status") == "signed", "Malformed: status is not 'signed'")
     need(span.get("algorithm") == "Ed25519", "Malformed: algorithm is not 'Ed25519'")

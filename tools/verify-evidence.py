@@ -33,7 +33,7 @@ class Bundle:
         self.file, self.held_note, self.pins = file, held, (service_key, log_key)
         self.problems, self.problem_count, self.leaves, self.valid_spans = [], 0, 0, 0
         self.tenant = self.checkpoint = self.held = self.consistent = self.tree = None
-        self.groups, self.signed_with, self.outside = {}, {}, 0
+        self.groups, self.signed_with, self.outside, self.agreed = {}, {}, 0, None
 
     def problem(self, message, line=None, index=None):
         self.problem_count += 1
@@ -51,6 +51,8 @@ class Bundle:
                 self.look_at_held()
         except Refused as refused:
             self.problem(str(refused), 1)
+        if not self.checkpoint or self.agreed != self.checkpoint.size:  # nothing stands for these
+            self.valid_spans -= self.signed_with.pop(None, 0)
         return self
 
     def read_manifest(self):
@@ -150,7 +152,8 @@ class Bundle:
         group = field(span, "framework", str), field(span, "control", str)
         time, (begin, end) = moment(span.get("timestamp")), self.bounds
         need(index < self.proven.get(key, self.end), "Key revoked at "
-             f"{self.records[key].get('revokedAt')}, and nothing proves the span older than that")
+             f"{self.records.get(key, {}).get('revokedAt')}, and nothing proves the span older than"
+             " that")
         self.outside += bool(begin and time < begin or end and time >= end)
         self.signed_with[key] = self.signed_with.get(key, 0) + 1
         group += (field(span, "outcome", str, optional=True) or "-",)
@@ -194,7 +197,8 @@ class Bundle:
         newest, pinned = self.checkpoint, [self.tree and pin is not None for pin in self.pins]
         return {
             "valid": not self.problem_count, "tenantId": self.tenant, "leaves": self.leaves,
-            "validSpans": self.valid_spans, "problems": self.problems,
+            "validSpans": self.valid_spans, "loggedSpans": self.signed_with.get(None, 0),
+            "problems": self.problems,
             "checkpoint": newest and {"size": newest.size, "time": newest.time,
                                       "root": base64.b64encode(newest.root).decode()},
             "held": self.held and {"size": self.held.size, "consistent": self.consistent},
@@ -227,6 +231,8 @@ def report(bundle):
             revoked = f", revoked {record.get('revokedAt')}" if key in bundle.proven else ""
             count = bundle.signed_with.get(key, 0)
             yield f"key          {key} {record['status']}{revoked}: {count:,} spans"
+        if None in bundle.signed_with:
+            yield f"no signature {bundle.signed_with[None]:,} spans, for which the log stands"
         fingerprint = hashlib.sha256(bundle.signer).hexdigest()
         yield f"service key  SHA-256 {fingerprint}, {trust[0]}"
         yield f"log key      {bundle.log_key.text}, {trust[1]}"
@@ -239,6 +245,8 @@ def report(bundle):
                       " (give one that you keep: --checkpoint)")
     if bundle.tree and any(bundle.period):
         limits.append("that no leaf which was left out is of the period, which the service says")
+    if None in bundle.signed_with:
+        limits.append("that the tenant's key signed each span: for some the log's key stands")
     if None in bundle.pins:
         limits.append("whose service and log this is (--service-key, --log-key)")
     yield f"This does not prove {'; nor '.join(limits)}."

@@ -45,6 +45,12 @@ constexpr ConfigKey keys[] = {
     {.name = "betrace.otlp.forward-headers",
      .type = secret,
      .description = "Headers of what is forwarded, name=value with commas between"},
+    {.name = "betrace.otlp.signing",
+     .type = choice,
+     .default_value = "each",
+     .choices = "each, log",
+     .description = "each: compliance items that come by OTLP get a signature; log: their place in "
+                    "the evidence log, of which the next checkpoint is signed, stands for it"},
     {.name = "betrace.otlp.queue-bytes",
      .type = integer,
      .default_value = "4294967296",

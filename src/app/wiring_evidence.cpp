@@ -60,6 +60,11 @@ Result<std::optional<OtlpForwarderOptions>> forwarder_options(const Config& conf
 
 Status make_evidence_log(Core::Parts& parts, const Config& config) {
   if (!config.flag("betrace.evidence.log.enabled")) {
+    if (config.text("betrace.otlp.signing") == "log") {
+      return fail(ErrorCode::invalid_argument,
+                  "betrace.otlp.signing: 'log' needs the evidence log, and "
+                  "betrace.evidence.log.enabled is false");
+    }
     logger(log_category::kms)
         .info("Compliance spans are signed and go into no log (betrace.evidence.log.enabled)");
     return {};

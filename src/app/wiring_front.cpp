@@ -159,7 +159,9 @@ Result<std::unique_ptr<Front>> Front::start(Core& core, const Config& config, Ad
                                .blocking = &*service.heavy_threads};
   parts->evidence = std::make_unique<EvidenceService>(evidence);
   parts->stream = std::make_unique<OtlpIngest>(
-      OtlpIngestParts{.evidence = evidence, .forwards = service.forward_http != nullptr});
+      OtlpIngestParts{.evidence = evidence,
+                      .forwards = service.forward_http != nullptr,
+                      .log_only = config.text("betrace.otlp.signing") == "log"});
   parts->archive = archive_of(service);
   parts->router =
       std::make_unique<Router>(ApiParts{.keys = *service.keys,

@@ -234,6 +234,15 @@ std::string rfc3339(SystemTime at) {
                      time.subseconds().count());
 }
 
+std::optional<std::uint64_t> parse_decimal(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  const bool padded = text.size() > 1 && text.front() == '0';
+  if (!whole || padded) return std::nullopt;
+  return number;
+}
+
 std::optional<SystemTime> parse_utc_time(std::string_view text) {
   if (text.size() < 20 || text.size() > 40 || text.back() != 'Z' || text[4] != '-' ||
       text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') {

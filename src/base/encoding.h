@@ -29,6 +29,9 @@ std::optional<Bytes> hex_decode(std::string_view text);
 std::optional<std::string> percent_decode(std::string_view text);
 std::string percent_encode(std::string_view text);
 
+// A whole number in decimal text: no sign, no leading zeros.
+std::optional<std::uint64_t> parse_decimal(std::string_view text);
+
 bool is_valid_utf8(std::string_view text);
 
 inline std::span<const std::uint8_t> as_bytes(std::string_view text) {

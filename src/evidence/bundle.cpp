@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <thread>
+#include <utility>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -25,21 +24,14 @@ namespace {
 
 using boost::json::value;
 
-constexpr std::size_t problems_max = 100, kinds_max = 10'000;
-constexpr std::size_t lines_per_thread_min = 64;
+constexpr std::size_t problems_max = 100;
 
 std::unexpected<Error> malformed(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message));
 }
 
 std::optional<std::uint64_t> decimal_of(const value& object, std::string_view name) {
-  const auto text = text_of(object, name);
-  std::uint64_t number = 0;
-  const auto* const end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, number);
-  const bool padded = text.size() > 1 && text.front() == '0';
-  if (text.empty() || padded || read.ec != std::errc() || read.ptr != end) return std::nullopt;
-  return number;
+  return parse_decimal(text_of(object, name));
 }
 
 const boost::json::array& list_of(const value& object, std::string_view name) {
@@ -91,16 +83,6 @@ bool is_known(std::string_view status) {
       [&](KeyState state) { return status == key_status(state); });
 }
 
-// What a span must have besides, to be counted; nothing else is signed by the service.
-bool has_its_fields(const value& span) {
-  for (const auto* name : {"outcome", "evidenceType"}) {
-    const auto* const field = span.get_object().if_contains(name);
-    if (field != nullptr && (!field->is_string() || field->get_string().empty())) return false;
-  }
-  return !text_of(span, "framework").empty() && !text_of(span, "control").empty() &&
-         rfc3339_time(text_of(span, "timestamp"));
-}
-
 // The head that says the payload with the first of the envelope's signatures, as the service writes
 // it.
 std::string head_of(std::string_view payload, const KeyId& key, std::string_view envelope) {
@@ -125,14 +107,6 @@ Result<Checkpoint> open_checkpoint(std::string_view note, const NoteKey& key,
 }
 
 }  // namespace
-
-struct BundleVerifier::Checked {
-  Digest hash{};
-  std::string problem;  // empty: the span verified
-  std::string framework, control, outcome, timestamp;
-  bool in_period = true;
-  std::optional<KeyId> key;
-};
 
 // --- the head -----------------------------------------------------------------------------------
 
@@ -295,125 +269,6 @@ void BundleVerifier::complain(std::optional<std::uint64_t> leaf, std::string mes
   }
 }
 
-// --- leaves -------------------------------------------------------------------------------------
-
-// On any thread.
-BundleVerifier::Checked BundleVerifier::check(std::string_view line, std::uint64_t index) const {
-  Checked checked{.hash = leaf_hash(as_bytes(line))};
-  JsonDocument document;
-  WipedString canonical;
-  if (!document.parse(line) || !document.root().is_object()) {
-    checked.problem = "it is not a JSON object";
-    return checked;
-  }
-  const auto& root = document.root();
-  append_canonical_json(root, canonical);
-  const auto span = SignedSpan::parse(root.get_object());
-  checked.framework = text_of(root, "framework");
-  checked.control = text_of(root, "control");
-  checked.outcome = text_of(root, "outcome");
-  checked.timestamp = span.timestamp;
-  const auto time = rfc3339_time(span.timestamp);
-  checked.in_period = time && (!from_ || *time >= *from_) && (!to_ || *time < *to_);
-  const auto key = keys_.find(span.key);
-  if (std::string_view(canonical) != line) {
-    checked.problem = "Malformed: it is not in its RFC 8785 form";
-  } else if (!span.fault.empty()) {
-    checked.problem = span.fault;
-  } else if (line.size() > leaf_bytes_max) {
-    checked.problem = "it is longer than a leaf may be";
-  } else if (!has_its_fields(root)) {
-    checked.problem =
-        "Malformed: framework, control, timestamp or outcome is not what it has to be";
-  } else if (span.tenant != report_.tenant) {
-    checked.problem = fmt::format("it is of another tenant, '{}'", span.tenant);
-  } else if (key == keys_.end()) {
-    checked.problem = fmt::format("Unknown key: {}", span.key.str());
-  } else if (!is_signed_by(key->second.public_key, span.statement, span.signature)) {
-    checked.problem = "Signature invalid or tampered";
-  } else if (const auto revoked = key->second.listed.revoked_at) {
-    const auto proves = [&](const Checkpoint& each) {
-      return each.size > index && each.time < *revoked;
-    };
-    if (!std::ranges::any_of(checkpoints_, proves) && !proves(report_.checkpoint)) {
-      checked.problem = fmt::format(
-          "Key revoked at {}, and nothing proves the span older than that", rfc3339(*revoked));
-    }
-  }
-  if (checked.problem.empty()) checked.key = span.key;
-  return checked;
-}
-
-void BundleVerifier::add(const std::vector<std::string>& lines) {
-  std::vector<Checked> checked(lines.size());
-  const auto first = report_.begin + lines_;
-  const auto threads = std::clamp<std::size_t>(lines.size() / lines_per_thread_min, 1,
-                                               std::max(1U, std::thread::hardware_concurrency()));
-  const auto work = [&](std::size_t begin) {
-    for (auto i = begin; i < lines.size(); i += threads) checked[i] = check(lines[i], first + i);
-  };
-  {
-    std::vector<std::jthread> others;
-    for (std::size_t t = 1; t < threads; ++t) others.emplace_back(work, t);
-    work(0);
-  }
-  for (const auto& each : checked) {
-    if (lines_ >= leaves_expected()) {
-      complain({}, "there are lines behind the last leaf");
-      return;
-    }
-    meet_checkpoints();
-    tree_.add_leaf(each.hash);
-    count(each);
-    ++lines_;
-  }
-}
-
-void BundleVerifier::count(const Checked& checked) {
-  ++report_.spans;
-  if (!checked.problem.empty()) return complain(report_.begin + lines_, checked.problem);
-  ++report_.valid_spans;
-  ++keys_.at(*checked.key).listed.spans;
-  if (!checked.in_period) {
-    ++report_.outside_period;
-    return;
-  }
-  const auto slot = [](auto& map, auto key, auto rest) -> auto& {
-    return map.size() < kinds_max || map.contains(key) ? map[key] : map[rest];
-  };
-  auto& outcomes = slot(report_.by_control, std::pair(checked.framework, checked.control),
-                        std::pair(std::string("others"), std::string("others")));
-  ++(checked.outcome == "success"   ? outcomes.success
-     : checked.outcome == "failure" ? outcomes.failure
-                                    : outcomes.other);
-  const auto utc = rfc3339(*rfc3339_time(checked.timestamp));
-  ++slot(report_.by_day, utc.substr(0, 10), std::string("others"));
-  if (report_.first_time.empty() || utc < report_.first_time) report_.first_time = utc;
-  if (utc > report_.last_time) report_.last_time = utc;
-}
-
-// Those of the tree's size.
-void BundleVerifier::meet_checkpoints() {
-  const auto size = tree_.size();
-  const bool held_here =
-      held_ && held_->size == size && report_.held == BundleReport::Held::unproven;
-  const bool one_here =
-      next_checkpoint_ < checkpoints_.size() && checkpoints_[next_checkpoint_].size == size;
-  if (!held_here && !one_here) return;
-  const auto root = tree_.root();
-  if (held_here) {
-    report_.held =
-        held_->root == root ? BundleReport::Held::consistent : BundleReport::Held::contradicted;
-  }
-  for (; next_checkpoint_ < checkpoints_.size() && checkpoints_[next_checkpoint_].size == size;
-       ++next_checkpoint_) {
-    if (checkpoints_[next_checkpoint_].root == root) continue;
-    complain({}, fmt::format("checkpoint of {} leaves: the leaves are not those that it was made "
-                             "over",
-                             size));
-  }
-}
-
 // --- the end ------------------------------------------------------------------------------------
 
 BundleReport BundleVerifier::finish(bool cut_off) && {
@@ -426,8 +281,9 @@ BundleReport BundleVerifier::finish(bool cut_off) && {
 
 void BundleVerifier::check_end() {
   if (lines_ != leaves_expected()) {
-    return complain({}, fmt::format("leaves are missing: there are {}, and the manifest says {}",
-                                    lines_, leaves_expected()));
+    complain({}, fmt::format("leaves are missing: there are {}, and the manifest says {}", lines_,
+                             leaves_expected()));
+    return forget_logged();
   }
   meet_checkpoints();
   const auto nodes = whole_subtrees(report_.end, report_.checkpoint.size);
@@ -436,9 +292,15 @@ void BundleVerifier::check_end() {
     fits = tree_.add_subtree(nodes[i].level, right_[i]);
   }
   if (fits && tree_.root() == report_.checkpoint.root) return;
+  forget_logged();
   complain({},
            "the leaves are not those that the checkpoint was made over: some were changed, "
            "dropped, inserted or reordered, or left and right are another log's");
+}
+
+// Nothing stands for the spans without a signature.
+void BundleVerifier::forget_logged() {
+  report_.valid_spans -= std::exchange(report_.logged_spans, 0);
 }
 
 void BundleVerifier::check_held() {
@@ -474,6 +336,12 @@ std::vector<std::string> BundleReport::limits() const {
     said.emplace_back(
         "That no span of the period lies outside of these leaves is said by the "
         "service and proven by nothing; a bundle without a period has them all.");
+  }
+  if (logged_spans > 0) {
+    said.push_back(fmt::format(
+        "{} spans have no signature of the tenant's: that the log has them, by the log's key, "
+        "stands for it (betrace.otlp.signing=log).",
+        logged_spans));
   }
   if (!service_key_pinned || !log_key_pinned) {
     said.emplace_back(

@@ -16,6 +16,7 @@
 
 #include "evidence/checkpoint.h"
 #include "evidence/merkle.h"
+#include "evidence/span.h"
 
 namespace betrace::kms {
 
@@ -58,6 +59,7 @@ struct BundleReport {
   std::uint64_t held_size = 0;
 
   std::uint64_t spans = 0, valid_spans = 0, outside_period = 0;
+  std::uint64_t logged_spans = 0;                                      // without a signature, valid
   std::string first_time, last_time;                                   // of spans
   std::map<std::pair<std::string, std::string>, Outcomes> by_control;  // framework, control
   std::map<std::string, std::uint64_t> by_day;                         // "2026-11-27"
@@ -94,9 +96,11 @@ class BundleVerifier {
   void check_service_key(std::string_view head, std::string_view envelope);
   void complain(std::optional<std::uint64_t> leaf, std::string message);
   Checked check(std::string_view line, std::uint64_t index) const;
+  std::string fault_of(const SignedSpan& span, std::uint64_t index) const;
   void count(const Checked& checked);
   void meet_checkpoints();
   void check_end();
+  void forget_logged();
   void check_held();
 
   BundleTrust trust_;

@@ -110,6 +110,10 @@ std::vector<std::pair<std::string, std::string>> facts_of(const BundleReport& re
   if (!report.first_time.empty()) {
     facts.emplace_back("Spans", fmt::format("from {} to {}", report.first_time, report.last_time));
   }
+  if (report.logged_spans > 0) {
+    facts.emplace_back("Without signature",
+                       fmt::format("{} spans, for which the log stands", report.logged_spans));
+  }
   if (report.outside_period > 0) {
     facts.emplace_back("Outside the period", fmt::format("{} spans, which lie between the others",
                                                          report.outside_period));
@@ -194,6 +198,7 @@ std::string report_json(const BundleReport& report) {
   note.text("serviceKey", report.service_key).flag("serviceKeyPinned", report.service_key_pinned);
   note.text("logKey", report.log_key).flag("logKeyPinned", report.log_key_pinned);
   note.count("spans", report.spans).count("validSpans", report.valid_spans);
+  note.count("loggedSpans", report.logged_spans);
   note.count("outsidePeriod", report.outside_period);
   note.raw("byControl", list(report.by_control, [](const auto& each) {
              return JsonNote()

@@ -106,7 +106,7 @@ Result<std::unique_ptr<EvidenceLog>> EvidenceLog::open(EvidenceLogOptions option
   }
   auto lock = FolderLock::try_take(options.folder);
   if (!lock) return std::unexpected(std::move(lock).error());
-  TRY(LogKey::check(options.folder));
+  const auto key = TRY(LogKey::find(options.folder));
   JournalOptions journal{.folder = options.folder + "/journal",
                          .consumers = options.consumers,
                          .bytes_max = options.journal_bytes_max};
@@ -115,6 +115,7 @@ Result<std::unique_ptr<EvidenceLog>> EvidenceLog::open(EvidenceLogOptions option
       new EvidenceLog(std::move(options), std::move(parts), *std::move(lock)));
   log->journal_ = TRY(Journal::open(std::move(journal)));
   const std::lock_guard guard(log->mutex_);
+  if (key) log->name_ = key->name;
   TRY(log->reload());
   return log;
 }
@@ -192,11 +193,17 @@ void EvidenceLog::add(Tenant& tenant, ByteView bytes, const Digest& hash) {
   unpublished_bytes_ += bytes.size();
 }
 
+struct EvidenceLog::Batch {
+  std::vector<Leaf> leaves;
+  Also also;
+  Done<Indices> done;
+  std::vector<Digest> hashes = {};
+  Indices indices = {};
+  bool numbered = false;
+};
+
 // On the journal's thread: the order of the log is the order of the journal.
-Result<std::vector<JournalRecord>> EvidenceLog::number(const std::vector<Leaf>& leaves,
-                                                       const std::vector<Digest>& hashes,
-                                                       std::vector<JournalRecord> also,
-                                                       std::vector<std::uint64_t>& indices) {
+Result<EvidenceLog::Indices> EvidenceLog::place(const Batch& batch) {
   std::unique_lock lock(mutex_);
   if (stale_ && in_flight_ == 0) {
     lock.unlock();
@@ -212,32 +219,28 @@ Result<std::vector<JournalRecord>> EvidenceLog::number(const std::vector<Leaf>& 
                             trouble_.empty() ? "" : ": " + trouble_));
   }
   std::vector<Tenant*> states;
-  for (const auto& leaf : leaves) states.push_back(TRY(state_of(leaf.tenant)));
-  std::vector<JournalRecord> records = std::move(also);
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
+  for (const auto& leaf : batch.leaves) states.push_back(TRY(state_of(leaf.tenant)));
+  Indices indices;
+  for (std::size_t i = 0; i < states.size(); ++i) {
     indices.push_back(states[i]->tree.size());
-    add(*states[i], as_bytes(leaves[i].bytes), hashes[i]);
-    records.push_back({.kind = leaf_record, .bytes = record_of(leaves[i], indices.back())});
+    add(*states[i], as_bytes(batch.leaves[i].bytes), batch.hashes[i]);
   }
   ++in_flight_;
+  return indices;
+}
+
+Result<std::vector<JournalRecord>> EvidenceLog::number(Batch& batch) {
+  batch.indices = TRY(place(batch));
+  batch.numbered = true;
+  auto records = batch.also ? batch.also(batch.indices) : std::vector<JournalRecord>();
+  for (std::size_t i = 0; i < batch.leaves.size(); ++i) {
+    records.push_back({.kind = leaf_record, .bytes = record_of(batch.leaves[i], batch.indices[i])});
+  }
   return records;
 }
 
-void EvidenceLog::append(std::vector<Leaf> leaves, std::vector<JournalRecord> also,
-                         Done<std::vector<std::uint64_t>> done) {
-  struct Batch {
-    std::vector<Leaf> leaves;
-    std::vector<Digest> hashes;
-    std::vector<JournalRecord> also;
-    std::vector<std::uint64_t> indices;
-    bool numbered = false;
-    Done<std::vector<std::uint64_t>> done;
-  };
-  auto batch = std::make_shared<Batch>(Batch{.leaves = std::move(leaves),
-                                             .hashes = {},
-                                             .also = std::move(also),
-                                             .indices = {},
-                                             .done = std::move(done)});
+void EvidenceLog::append(std::vector<Leaf> leaves, Also also, Done<Indices> done) {
+  auto batch = std::make_shared<Batch>(std::move(leaves), std::move(also), std::move(done));
   for (const auto& leaf : batch->leaves) {
     if (leaf.bytes.size() > leaf_bytes_max) {
       return batch->done(fail(ErrorCode::invalid_argument,
@@ -248,11 +251,7 @@ void EvidenceLog::append(std::vector<Leaf> leaves, std::vector<JournalRecord> al
     batch->hashes.push_back(leaf_hash(as_bytes(leaf.bytes)));
   }
   journal_->append(
-      [this, batch] {
-        auto records = number(batch->leaves, batch->hashes, std::move(batch->also), batch->indices);
-        batch->numbered = records.has_value();
-        return records;
-      },
+      [this, batch] { return number(*batch); },
       [this, batch](const Result<JournalPosition>& written) {
         bool due = false;
         if (batch->numbered) {
@@ -362,7 +361,7 @@ Status EvidenceLog::write(const std::vector<Publication>& all) {
   for (const auto& each : all) {
     const auto before = published(each.tenant);
     if (before) TRY(open_note(before->note, signing.public_key()));
-    const Checkpoint checkpoint{.origin = signing.public_key().name + "/" + each.tenant.str(),
+    const Checkpoint checkpoint{.origin = origin_of(signing.public_key().name, each.tenant),
                                 .size = each.size,
                                 .root = each.root,
                                 .time = parts_.clock.now()};
@@ -388,11 +387,22 @@ Result<const LogKey*> EvidenceLog::key() {
   if (!key_) {
     key_ = std::make_unique<LogKey>(
         TRY(LogKey::load_or_make(options_.folder, options_.name, parts_.seal)));
+    const std::lock_guard naming(mutex_);
+    name_ = key_->public_key().name;
   }
   return key_.get();
 }
 
 Result<NoteKey> EvidenceLog::public_key() { return TRY(key())->public_key(); }
+
+std::string EvidenceLog::origin_of(std::string_view name, const TenantId& tenant) {
+  return fmt::format("{}/{}", name, tenant.str());
+}
+
+std::string EvidenceLog::name() const {
+  const std::lock_guard lock(mutex_);
+  return name_;
+}
 
 // --- reading ------------------------------------------------------------------------------------
 

@@ -67,11 +67,14 @@ class EvidenceLog {
     TenantId tenant = TenantId::service();
     std::string bytes;  // at most leaf_bytes_max
   };
-  // Appends the leaves, and `also` to the journal in one batch with them. `done` is called when all
-  // are on the disk, with each leaf's index in its tenant's log. Errors: invalid_argument when a
-  // leaf is too long; overloaded; store_unavailable; corrupt.
-  void append(std::vector<Leaf> leaves, std::vector<JournalRecord> also,
-              Done<std::vector<std::uint64_t>> done);
+  // Each leaf's place in its tenant's log.
+  using Indices = std::vector<std::uint64_t>;
+  // What else goes into the journal, in one batch with the leaves: called on the journal's thread,
+  // on which everybody waits, when the leaves have their places. Empty: nothing.
+  using Also = std::move_only_function<std::vector<JournalRecord>(const Indices&)>;
+  // `done` is called when all is on the disk. Errors: invalid_argument when a leaf is too long;
+  // overloaded; store_unavailable; corrupt.
+  void append(std::vector<Leaf> leaves, Also also, Done<Indices> done);
 
   // Tiles and a checkpoint of every log that has grown. Blocks on the disk and, once, on the
   // provider. Errors: store_unavailable; those of the seal.
@@ -85,6 +88,10 @@ class EvidenceLog {
   TileReader tiles(const TenantId& tenant, std::uint64_t size) const;
   // Errors: those of the seal.
   Result<NoteKey> public_key();
+  // Of the key; empty while public_key() has yet to make that.
+  std::string name() const;
+  // The first line of a tenant's checkpoints.
+  static std::string origin_of(std::string_view name, const TenantId& tenant);
   Journal& journal() { return *journal_; }
 
  private:
@@ -103,10 +110,9 @@ class EvidenceLog {
   std::string folder_of(const TenantId& tenant) const;
   Result<Tenant*> state_of(const TenantId& tenant);
   void add(Tenant& tenant, ByteView bytes, const Digest& hash);
-  Result<std::vector<JournalRecord>> number(const std::vector<Leaf>& leaves,
-                                            const std::vector<Digest>& hashes,
-                                            std::vector<JournalRecord> also,
-                                            std::vector<std::uint64_t>& indices);
+  struct Batch;
+  Result<std::vector<JournalRecord>> number(Batch& batch);
+  Result<Indices> place(const Batch& batch);
   Status reload();
   Status replay(const JournalRecord& record);
   Status take_grown();
@@ -126,6 +132,7 @@ class EvidenceLog {
   std::uint64_t unwritten_bytes_ = 0;
 
   mutable std::mutex mutex_;  // of what follows
+  std::string name_;          // empty until the key is made
   std::map<TenantId, Tenant> tenants_;
   std::uint64_t unpublished_leaves_ = 0, unpublished_bytes_ = 0;
   std::size_t in_flight_ = 0;  // batches that are numbered and not answered

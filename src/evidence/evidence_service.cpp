@@ -266,7 +266,13 @@ void EvidenceService::sort(Signing& job, std::size_t i, std::vector<std::size_t>
 
 struct EvidenceService::Verifying : Job<SpanVerdict> {
   using Job::Job;
-  std::vector<SignedSpan> spans;
+  template <class Span>
+  struct At {
+    std::size_t index;
+    Span span;
+  };
+  std::vector<At<SignedSpan>> with_signature;
+  std::vector<At<LoggedSpan>> with_place;
 
   void decide(std::size_t index, Result<SpanVerdict> verdict) {
     if (verdict) {
@@ -276,58 +282,83 @@ struct EvidenceService::Verifying : Job<SpanVerdict> {
     }
     answer.items[index] = std::move(verdict);
   }
+  template <class Span>
+  static std::vector<const Span*> spans_of(const std::vector<At<Span>>& all) {
+    std::vector<const Span*> spans;
+    for (const auto& each : all) spans.push_back(&each.span);
+    return spans;
+  }
 };
+
+// What is to become of one span of the document.
+void EvidenceService::sort(Verifying& job, std::size_t i) const {
+  const auto* const object = job.values[i]->if_object();
+  const auto take = [&](auto span, auto& into, std::string key) {
+    if (!span.fault.empty()) {
+      job.decide(i, SpanVerdict{.message = span.fault,
+                                .tenant = span.tenant,
+                                .timestamp = span.timestamp,
+                                .key_id = std::move(key)});
+    } else if (!parts_.authorizer.allow(job.call.principal, "verify-spans", span.tenant)) {
+      job.decide(i, std::unexpected(not_allowed(*span.owner)));
+    } else {
+      into.push_back({i, std::move(span)});
+    }
+  };
+  if (object == nullptr) {
+    job.decide(i, SpanVerdict{.message = "Malformed: it is no object"});
+  } else if (LoggedSpan::is_one(*object)) {
+    take(LoggedSpan::parse(*object), job.with_place, "");
+  } else {
+    auto span = SignedSpan::parse(*object);
+    auto key = span.key_text;
+    take(std::move(span), job.with_signature, std::move(key));
+  }
+}
 
 void EvidenceService::verify_spans(CallContext call, std::string_view document,
                                    Done<Items<Result<SpanVerdict>>> done) {
   const auto job = std::make_shared<Verifying>(std::move(call), parts_.metrics, std::move(done));
   if (!job->read(document, true)) return;
-  std::vector<std::size_t> which;
-  for (std::size_t i = 0; i < job->values.size(); ++i) {
-    const auto* object = job->values[i]->if_object();
-    auto& span = job->spans.emplace_back(
-        object ? SignedSpan::parse(*object) : SignedSpan{.fault = "Malformed: it is no object"});
-    if (!span.fault.empty()) {
-      job->decide(i, SpanVerdict{.message = span.fault,
-                                 .tenant = span.tenant,
-                                 .timestamp = span.timestamp,
-                                 .key_id = span.key_text});
-    } else if (!parts_.authorizer.allow(job->call.principal, "verify-spans", span.tenant)) {
-      job->decide(i, std::unexpected(not_allowed(*span.owner)));
-    } else {
-      which.push_back(i);
-    }
-  }
-  std::vector<const SignedSpan*> spans;
-  for (const auto i : which) spans.push_back(&job->spans[i]);
-  keys_.verify(job->call, std::move(spans),
-               [this, job, which = std::move(which)](const SpanKeys::Verifications& verified) {
-                 for (std::size_t n = 0; n < which.size(); ++n) {
-                   take_verification(job, which[n], verified[n]);
+  for (std::size_t i = 0; i < job->values.size(); ++i) sort(*job, i);
+  job->open += 2;
+  keys_.verify(job->call, Verifying::spans_of(job->with_signature),
+               [this, job](const SpanKeys::Verifications& verified) {
+                 for (std::size_t n = 0; n < verified.size(); ++n) {
+                   take_verification(job, n, verified[n]);
                  }
                  job->close();
                });
+  logged_.verify(Verifying::spans_of(job->with_place), [job](LoggedSpans::Verdicts verdicts) {
+    for (std::size_t n = 0; n < verdicts.size(); ++n) {
+      job->decide(job->with_place[n].index, std::move(verdicts[n]));
+    }
+    job->close();
+  });
+  job->close();
 }
 
-void EvidenceService::take_verification(const std::shared_ptr<Verifying>& job, std::size_t index,
+void EvidenceService::take_verification(const std::shared_ptr<Verifying>& job, std::size_t n,
                                         const Result<Verification>& verification) {
-  auto verdict = verdict_of(job->spans[index], verification);
+  const auto& [index, span] = job->with_signature[n];
+  auto verdict = verdict_of(span, verification);
   const bool old_perhaps = verification && verification->valid && !verification->trusted &&
                            verification->revoked_at && parts_.log != nullptr;
   if (!old_perhaps) return job->decide(index, std::move(verdict));
   ++job->open;
-  look_for_proof(job, index, *verification->revoked_at, *std::move(verdict));
+  look_for_proof(job, n, *verification->revoked_at, *std::move(verdict));
 }
 
 // Whether the log had the span before its key was revoked: then whoever has the key since cannot
 // have made it.
-void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t index,
+void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t n,
                                      SystemTime revoked_at, SpanVerdict verdict) {
-  const auto look = [this, job, index, revoked_at, verdict]() mutable {
+  const auto index = job->with_signature[n].index;
+  const auto look = [this, job, n, index, revoked_at, verdict]() mutable {
     const auto log = parts_.log->get();
     WipedString leaf;
     append_canonical_json(*job->values[index], leaf);
-    const auto seen = log ? first_seen(**log, *job->spans[index].owner, as_bytes(leaf))
+    const auto seen = log ? first_seen(**log, *job->with_signature[n].span.owner, as_bytes(leaf))
                           : std::unexpected(log.error());
     if (seen && seen->checkpoint.time < revoked_at) {
       verdict.valid = true;

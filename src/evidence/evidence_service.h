@@ -12,6 +12,7 @@
 #include "base/executor.h"
 #include "evidence/frameworks.h"
 #include "evidence/log_slot.h"
+#include "evidence/logged_spans.h"
 #include "evidence/span.h"
 #include "evidence/span_keys.h"
 #include "telemetry/metrics.h"
@@ -37,7 +38,9 @@ struct EvidenceParts {
 class EvidenceService final : public Evidence {
  public:
   explicit EvidenceService(EvidenceParts parts)
-      : parts_(std::move(parts)), keys_(parts_.keys, parts_.signer, parts_.create_tenant) {}
+      : parts_(std::move(parts)),
+        keys_(parts_.keys, parts_.signer, parts_.create_tenant),
+        logged_(parts_.log, parts_.blocking) {}
 
   void sign_spans(CallContext call, std::string_view document,
                   Done<Items<Result<WipedString>>> done) override;
@@ -49,13 +52,16 @@ class EvidenceService final : public Evidence {
   struct Verifying;
   void sort(Signing& job, std::size_t i, std::vector<std::size_t>& to_sign,
             std::vector<std::size_t>& to_verify) const;
-  void take_verification(const std::shared_ptr<Verifying>& job, std::size_t index,
+  void sort(Verifying& job, std::size_t i) const;
+  // `n`: of those with a signature.
+  void take_verification(const std::shared_ptr<Verifying>& job, std::size_t n,
                          const Result<Verification>& verification);
-  void look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t index,
-                      SystemTime revoked_at, SpanVerdict verdict);
+  void look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t n, SystemTime revoked_at,
+                      SpanVerdict verdict);
 
   const EvidenceParts parts_;
   const SpanKeys keys_;
+  const LoggedSpans logged_;
 };
 
 }  // namespace betrace::kms

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <filesystem>
-#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -59,9 +58,10 @@ Result<std::optional<KeyFile>> read_file(const std::string& folder) {
 
 }  // namespace
 
-Status LogKey::check(const std::string& folder) {
-  TRY(read_file(folder));
-  return {};
+Result<std::optional<NoteKey>> LogKey::find(const std::string& folder) {
+  auto file = TRY(read_file(folder));
+  if (!file) return std::nullopt;
+  return std::move(file->public_key);
 }
 
 Result<LogKey> LogKey::load_or_make(const std::string& folder, const std::string& name,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "betrace/kms/result.h"
@@ -26,8 +27,9 @@ class LogKey {
   static Result<LogKey> load_or_make(const std::string& folder, const std::string& name,
                                      const LogKeySeal& seal);
 
-  // What can be said of it without opening the seal. Errors: store_unavailable; corrupt.
-  static Status check(const std::string& folder);
+  // What can be said of it without opening the seal; nothing when it has yet to be made. Errors:
+  // store_unavailable; corrupt.
+  static Result<std::optional<NoteKey>> find(const std::string& folder);
 
   const NoteKey& public_key() const { return public_key_; }
   std::string sign(const Checkpoint& checkpoint) const;

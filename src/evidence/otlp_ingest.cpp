@@ -1,6 +1,5 @@
 #include "evidence/otlp_ingest.h"
 
-#include <atomic>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,20 +42,52 @@ struct OtlpIngest::Job {
   OtlpEncoding encoding = OtlpEncoding::protobuf;
   std::optional<OtlpRequest> otlp;
   boost::json::monotonic_resource memory;
-  // Of items to sign and to verify: which, and what.
-  std::vector<std::size_t> to_sign, to_verify;
-  std::vector<ComplianceSpan> fresh;
-  std::vector<SignedSpan> came_signed;
+  // Items, and what is made of them: without a signature, with one, with a place in the log.
+  struct Fresh {
+    std::size_t item;
+    ComplianceSpan span;
+  };
+  struct Signed {
+    std::size_t item;
+    SignedSpan span;
+  };
+  struct Logged {
+    std::size_t item;
+    LoggedSpan span;
+  };
+  std::vector<Fresh> fresh;
+  std::vector<Signed> came_signed;
+  std::vector<Logged> came_logged;
+  // What goes into the log, and whose places the items are given.
   std::vector<EvidenceLog::Leaf> leaves;
-  std::size_t already_signed = 0, failed = 0;
+  std::vector<const Fresh*> to_place;
+  std::size_t signed_now = 0, logged_now = 0, attested_before = 0, failed = 0;
   std::string first_failure;
-  std::atomic<int> open = 2;
   Done<StreamAnswer> done;
 
   // Evidence is flagged, never lost: the item goes on.
   void flag(std::size_t item, const std::string& why) {
     set_signing_failed(*otlp, item);
     if (failed++ == 0) first_failure = why;
+  }
+  void flag_attested(std::size_t item, const std::string& why) {
+    flag(item, "it came with a signature: " + why);
+  }
+  bool add_leaf(const Fresh& from, WipedString json) {
+    if (json.size() > leaf_bytes_max) {
+      flag(from.item, fmt::format("signed it has {} bytes; at most {} go into the log of evidence",
+                                  json.size(), leaf_bytes_max));
+      return false;
+    }
+    leaves.push_back({.tenant = from.span.tenant(), .bytes = std::string(json)});
+    return true;
+  }
+  void take_verdict(std::size_t item, const Result<SpanVerdict>& verdict) {
+    if (verdict && verdict->valid) {
+      ++attested_before;
+    } else {
+      flag_attested(item, verdict ? verdict->message : verdict.error().message);
+    }
   }
 };
 
@@ -73,7 +104,10 @@ void OtlpIngest::take(CallContext call, StreamRequest request, Done<StreamAnswer
   }();
   if (!read) return job->done(std::unexpected(read.error()));
   sort(*job);
-  sign_and_verify(job);
+  auto rest = [this, job] {
+    verify(job, [this, job] { look_up(job, [this, job] { finish(job); }); });
+  };
+  parts_.log_only ? admit(job, rest) : sign(job, rest);
 }
 
 void OtlpIngest::sort(Job& job) const {
@@ -84,11 +118,17 @@ void OtlpIngest::sort(Job& job) const {
       job.flag(item, object.error().message);
     } else if (carries_signature(*job.otlp, item)) {
       auto span = SignedSpan::parse(*object);
-      if (span.fault.empty()) {
-        job.came_signed.push_back(std::move(span));
-        job.to_verify.push_back(item);
+      if (!span.fault.empty()) {
+        job.flag_attested(item, span.fault);
       } else {
-        job.flag(item, "it came with a signature: " + span.fault);
+        job.came_signed.push_back({item, std::move(span)});
+      }
+    } else if (carries_place(*job.otlp, item)) {
+      auto span = LoggedSpan::parse(*object);
+      if (!span.fault.empty()) {
+        job.flag_attested(item, span.fault);
+      } else {
+        job.came_logged.push_back({item, std::move(span)});
       }
     } else if (auto span = ComplianceSpan::parse(*object, parts_.evidence.frameworks); !span) {
       job.flag(item, span.error().message);
@@ -96,69 +136,91 @@ void OtlpIngest::sort(Job& job) const {
                                                  span->tenant().str())) {
       job.flag(item, fmt::format("spans of tenant {} are not yours to use", span->tenant().str()));
     } else {
-      job.fresh.push_back(*std::move(span));
-      job.to_sign.push_back(item);
+      job.fresh.push_back({item, *std::move(span)});
     }
   }
 }
 
-void OtlpIngest::sign_and_verify(const std::shared_ptr<Job>& job) const {
-  std::vector<const ComplianceSpan*> fresh;
-  for (const auto& span : job->fresh) fresh.push_back(&span);
-  std::vector<const SignedSpan*> came_signed;
-  for (const auto& span : job->came_signed) came_signed.push_back(&span);
-  // One after the other: both write into the request.
-  keys_.sign(
-      job->call, std::move(fresh),
-      [this, job, came_signed = std::move(came_signed)](const SpanKeys::Signatures& made) mutable {
-        for (std::size_t n = 0; n < made.size(); ++n) {
-          if (!made[n]) {
-            job->flag(job->to_sign[n], made[n].error().message);
-            continue;
-          }
-          const auto& span = job->fresh[n];
-          const auto json = span.signed_json(made[n]->key_id, made[n]->bytes);
-          if (json.size() > leaf_bytes_max) {
-            job->flag(job->to_sign[n],
-                      fmt::format("signed it has {} bytes; at most {} go into the log of evidence",
-                                  json.size(), leaf_bytes_max));
-            continue;
-          }
-          set_signature(*job->otlp, job->to_sign[n], made[n]->key_id, made[n]->bytes);
-          job->leaves.push_back({.tenant = span.tenant(), .bytes = std::string(json)});
-        }
-        keys_.verify(job->call, std::move(came_signed),
-                     [this, job](const SpanKeys::Verifications& verified) {
-                       for (std::size_t n = 0; n < verified.size(); ++n) {
-                         const auto verdict = verdict_of(job->came_signed[n], verified[n]);
-                         if (verdict && verdict->valid) {
-                           ++job->already_signed;
-                         } else {
-                           job->flag(job->to_verify[n],
-                                     "it came with a signature: " +
-                                         (verdict ? verdict->message : verdict.error().message));
+void OtlpIngest::sign(const std::shared_ptr<Job>& job, Next next) const {
+  std::vector<const ComplianceSpan*> spans;
+  for (const auto& each : job->fresh) spans.push_back(&each.span);
+  keys_.sign(job->call, std::move(spans),
+             [job, next = std::move(next)](const SpanKeys::Signatures& made) mutable {
+               for (std::size_t n = 0; n < made.size(); ++n) {
+                 const auto& fresh = job->fresh[n];
+                 if (!made[n]) {
+                   job->flag(fresh.item, made[n].error().message);
+                   continue;
+                 }
+                 const auto& [key, version, bytes, stale] = *made[n];
+                 if (!job->add_leaf(fresh, fresh.span.signed_json(key, bytes))) continue;
+                 set_signature(*job->otlp, fresh.item, key, bytes);
+                 ++job->signed_now;
+               }
+               next();
+             });
+}
+
+// Without a signature: of a tenant that is there.
+void OtlpIngest::admit(const std::shared_ptr<Job>& job, Next next) const {
+  SpanKeys::Tenants tenants;
+  for (const auto& each : job->fresh) tenants.try_emplace(each.span.tenant());
+  keys_.find_tenants(job->call, std::move(tenants),
+                     [job, next = std::move(next)](const auto& found) mutable {
+                       for (const auto& fresh : job->fresh) {
+                         const auto& status = found.at(fresh.span.tenant());
+                         if (!status) {
+                           job->flag(fresh.item, status.error().message);
+                         } else if (job->add_leaf(fresh, fresh.span.logged_json())) {
+                           job->to_place.push_back(&fresh);
+                           ++job->logged_now;
                          }
                        }
-                       finish(job);
+                       next();
                      });
-      });
+}
+
+void OtlpIngest::verify(const std::shared_ptr<Job>& job, Next next) const {
+  std::vector<const SignedSpan*> spans;
+  for (const auto& each : job->came_signed) spans.push_back(&each.span);
+  keys_.verify(job->call, std::move(spans),
+               [job, next = std::move(next)](const SpanKeys::Verifications& verified) mutable {
+                 for (std::size_t n = 0; n < verified.size(); ++n) {
+                   const auto& came = job->came_signed[n];
+                   job->take_verdict(came.item, verdict_of(came.span, verified[n]));
+                 }
+                 next();
+               });
+}
+
+void OtlpIngest::look_up(const std::shared_ptr<Job>& job, Next next) const {
+  std::vector<const LoggedSpan*> spans;
+  for (const auto& each : job->came_logged) spans.push_back(&each.span);
+  logged_.verify(std::move(spans),
+                 [job, next = std::move(next)](const LoggedSpans::Verdicts& verdicts) mutable {
+                   for (std::size_t n = 0; n < verdicts.size(); ++n) {
+                     job->take_verdict(job->came_logged[n].item, verdicts[n]);
+                   }
+                   next();
+                 });
 }
 
 // What the sender is told besides; empty: all went well.
-std::string OtlpIngest::warning_of(const Job& job, std::size_t signed_now) const {
+std::string OtlpIngest::warning_of(const Job& job) const {
+  const auto taken = job.signed_now + job.logged_now;
   std::vector<std::string> said;
   if (job.failed > 0) {
     said.push_back(
         fmt::format("{} of {} compliance items could not be signed and {}; the first: {}",
-                    job.failed, signed_now + job.already_signed + job.failed,
+                    job.failed, taken + job.attested_before + job.failed,
                     parts_.forwards ? "went on with the status signing_failed" : "are kept nowhere",
                     job.first_failure));
   }
   if (!parts_.forwards) {
     said.push_back(
-        fmt::format("{} of {} items were signed and are in the evidence log; nothing is "
-                    "forwarded: betrace.otlp.forward-endpoint is not set",
-                    signed_now, job.otlp->items()));
+        fmt::format("{} of {} items {} in the evidence log; nothing is forwarded: "
+                    "betrace.otlp.forward-endpoint is not set",
+                    taken, job.otlp->items(), parts_.log_only ? "are" : "were signed and are"));
   }
   return fmt::format("{}", fmt::join(said, "; "));
 }
@@ -176,32 +238,64 @@ void OtlpIngest::finish(const std::shared_ptr<Job>& job) const {
                        : fail(ErrorCode::store_unavailable,
                               "OTLP needs the evidence log: betrace.evidence.log.enabled is false");
   if (!log) return job->done(std::unexpected(log.error()));
-  const auto signal = signal_of(job->request);
-  std::vector<JournalRecord> payload;
-  if (parts_.forwards) {
-    payload.push_back({.kind = signal == OtlpSignal::traces ? traces_record : logs_record,
-                       .bytes = job->otlp->encode()});
+  const bool named = !(*log)->name().empty();
+  if (job->to_place.empty() || !parts_.forwards || named) return append(job, **log);
+  // A new log has no name yet: that takes the provider.
+  const bool posted = parts_.evidence.blocking->post([this, job, &log = **log] {
+    if (const auto key = log.public_key(); !key) return job->done(std::unexpected(key.error()));
+    append(job, log);
+  });
+  if (posted) return;
+  job->done(fail(ErrorCode::overloaded, "too much work is waiting; try again in a moment"));
+}
+
+JournalRecord OtlpIngest::payload_of(const Job& job) const {
+  return {.kind = job.request.signal == StreamSignal::traces ? traces_record : logs_record,
+          .bytes = job.otlp->encode()};
+}
+
+void OtlpIngest::append(const std::shared_ptr<Job>& job, EvidenceLog& log) const {
+  EvidenceLog::Also also;
+  if (parts_.forwards && job->to_place.empty()) {
+    also = [payload = payload_of(*job)](const EvidenceLog::Indices&) mutable {
+      std::vector<JournalRecord> records;
+      records.push_back(std::move(payload));
+      return records;
+    };
+  } else if (parts_.forwards) {
+    also = [this, job, name = log.name()](const EvidenceLog::Indices& indices) {
+      for (std::size_t n = 0; n < indices.size(); ++n) {
+        const auto& [item, span] = *job->to_place[n];
+        set_place(*job->otlp, item, EvidenceLog::origin_of(name, span.tenant()), indices[n]);
+      }
+      std::vector<JournalRecord> records;
+      records.push_back(payload_of(*job));
+      return records;
+    };
   }
-  const auto signed_now = job->leaves.size();
-  (*log)->append(
-      std::move(job->leaves), std::move(payload),
-      [this, job, signal, signed_now](const Result<std::vector<std::uint64_t>>& written) {
-        if (!written) return job->done(std::unexpected(written.error()));
-        auto& metrics = parts_.evidence.metrics;
-        const auto items = job->otlp->items();
-        const auto compliance = signed_now + job->already_signed + job->failed;
-        const auto count = [&](std::string_view result, std::size_t number) {
-          metrics.otlp_items(to_string(signal), result).Increment(static_cast<double>(number));
-        };
-        count("signed", signed_now);
-        count("signed_before", job->already_signed);
-        count("signing_failed", job->failed);
-        count("passed", items - compliance);
-        job->done(StreamAnswer{
-            .content_type =
-                job->encoding == OtlpEncoding::json ? "application/json" : "application/x-protobuf",
-            .body = otlp_response(signal, job->encoding, warning_of(*job, signed_now))});
-      });
+  log.append(std::move(job->leaves), std::move(also),
+             [this, job](const Result<EvidenceLog::Indices>& written) {
+               if (!written) return job->done(std::unexpected(written.error()));
+               answer(*job);
+             });
+}
+
+void OtlpIngest::answer(Job& job) const {
+  const auto signal = signal_of(job.request);
+  const auto count = [&](std::string_view result, std::size_t number) {
+    parts_.evidence.metrics.otlp_items(to_string(signal), result)
+        .Increment(static_cast<double>(number));
+  };
+  count("signed", job.signed_now);
+  count("logged", job.logged_now);
+  count("signed_before", job.attested_before);
+  count("signing_failed", job.failed);
+  count("passed",
+        job.otlp->items() - job.signed_now - job.logged_now - job.attested_before - job.failed);
+  job.done(StreamAnswer{.content_type = job.encoding == OtlpEncoding::json
+                                            ? "application/json"
+                                            : "application/x-protobuf",
+                        .body = otlp_response(signal, job.encoding, warning_of(job))});
 }
 
 }  // namespace betrace::kms

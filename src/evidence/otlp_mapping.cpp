@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "base/try.h"
+#include "evidence/span.h"
 
 namespace betrace::kms {
 namespace {
@@ -17,7 +18,9 @@ namespace {
 constexpr std::string_view ours = "betrace.signature";
 constexpr std::string_view value_name = "betrace.signature", key_name = "betrace.signature.key_id",
                            algorithm_name = "betrace.signature.algorithm",
-                           status_name = "betrace.signature.status";
+                           status_name = "betrace.signature.status",
+                           index_name = "betrace.signature.leaf_index",
+                           log_name = "betrace.signature.log";
 
 struct Mapped {
   std::string_view attribute, field;
@@ -48,6 +51,11 @@ bool carries_signature(const OtlpRequest& request, std::size_t item) {
   return request.has_attribute(item, value_name);
 }
 
+bool carries_place(const OtlpRequest& request, std::size_t item) {
+  return !carries_signature(request, item) &&
+         request.text_attribute(item, status_name) == status_logged;
+}
+
 Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::size_t item,
                                                boost::json::storage_ptr memory) {
   boost::json::object span(memory);
@@ -69,11 +77,18 @@ Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::
     if (!id.empty()) span.emplace(name, id);
   }
   span.emplace("otel", TRY(request.describe(item, ours, memory)));
-  if (!carries_signature(request, item)) return span;
-  for (const auto& [attribute, field] :
-       {Mapped{value_name, "signature"}, Mapped{key_name, "keyId"},
-        Mapped{algorithm_name, "algorithm"}, Mapped{status_name, "status"}}) {
-    if (const auto text = request.text_attribute(item, attribute)) span.emplace(field, *text);
+  const auto take = [&](std::initializer_list<Mapped> ours_of_it) {
+    for (const auto& [attribute, field] : ours_of_it) {
+      if (const auto text = request.text_attribute(item, attribute)) span.emplace(field, *text);
+    }
+  };
+  if (carries_signature(request, item)) {
+    take({{value_name, "signature"},
+          {key_name, "keyId"},
+          {algorithm_name, "algorithm"},
+          {status_name, "status"}});
+  } else if (carries_place(request, item)) {
+    take({{status_name, "status"}, {index_name, "leafIndex"}});
   }
   return span;
 }
@@ -85,6 +100,13 @@ void set_signature(OtlpRequest& request, std::size_t item, const KeyId& key,
   request.set_attribute(item, key_name, key.str());
   request.set_attribute(item, algorithm_name, "Ed25519");
   request.set_attribute(item, status_name, "signed");
+}
+
+void set_place(OtlpRequest& request, std::size_t item, std::string_view log, std::uint64_t index) {
+  request.remove_attributes(item, ours);
+  request.set_attribute(item, status_name, status_logged);
+  request.set_attribute(item, index_name, std::to_string(index));
+  request.set_attribute(item, log_name, log);
 }
 
 void set_signing_failed(OtlpRequest& request, std::size_t item) {

@@ -17,8 +17,10 @@ namespace betrace::kms {
 // Of an item that the collector's attributes call a compliance span: framework and control.
 bool is_compliance_item(const OtlpRequest& request, std::size_t item);
 bool carries_signature(const OtlpRequest& request, std::size_t item);
+// Whether its place in the log stands for a signature.
+bool carries_place(const OtlpRequest& request, std::size_t item);
 
-// The span that is signed for the item; of one that carries a signature with that. Errors:
+// The span that is signed for the item; of one that carries a signature or place with that. Errors:
 // invalid_argument, naming what the item lacks or has too much of.
 Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::size_t item,
                                                boost::json::storage_ptr memory = {});
@@ -26,6 +28,8 @@ Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::
 // What the item is given.
 void set_signature(OtlpRequest& request, std::size_t item, const KeyId& key,
                    const SignatureBytes& signature);
+// `log` is the first line of the log's checkpoints.
+void set_place(OtlpRequest& request, std::size_t item, std::string_view log, std::uint64_t index);
 void set_signing_failed(OtlpRequest& request, std::size_t item);
 
 }  // namespace betrace::kms

@@ -190,6 +190,12 @@ WipedString ComplianceSpan::signed_json(const KeyId& key, const SignatureBytes& 
   return json;
 }
 
+WipedString ComplianceSpan::logged_json() const {
+  WipedString json;
+  fields_.append_to(json, {{"status", status_logged}});
+  return json;
+}
+
 SignedSpan SignedSpan::parse(const object& span) {
   SignedSpan made{.tenant = std::string(text_of(span, "tenantId").value_or("")),
                   .timestamp = std::string(text_of(span, "timestamp").value_or("")),
@@ -222,6 +228,32 @@ SignedSpan SignedSpan::parse(const object& span) {
   WipedString json;
   CanonicalFields(span, "signature").append_to(json);
   append_encoded(json, made.statement);
+  return made;
+}
+
+bool LoggedSpan::is_one(const object& span) { return text_of(span, "status") == status_logged; }
+
+LoggedSpan LoggedSpan::parse(const object& span, std::optional<std::uint64_t> index) {
+  LoggedSpan made{.tenant = std::string(text_of(span, "tenantId").value_or("")),
+                  .timestamp = std::string(text_of(span, "timestamp").value_or(""))};
+  const auto faulty = [&](std::string fault) {
+    made.fault = std::move(fault);
+    return std::move(made);
+  };
+  for (const std::string_view name : {"signature", "keyId", "algorithm"}) {
+    if (span.contains(name)) {
+      return faulty(fmt::format("Malformed: it has '{}', and its status is 'logged'", name));
+    }
+  }
+  const auto said = text_of(span, "leafIndex");
+  if (index && span.contains("leafIndex")) return faulty("Malformed: a leaf has no leafIndex");
+  if (!index) index = said ? parse_decimal(*said) : std::nullopt;
+  if (!index) return faulty("Malformed: leafIndex is not a whole number in decimal text");
+  made.index = *index;
+  auto owner = TenantId::parse(made.tenant);
+  if (!owner) return faulty("Malformed: tenantId is not a tenant's name");
+  made.owner = *std::move(owner);
+  CanonicalFields(span, "leafIndex").append_to(made.leaf);
   return made;
 }
 

@@ -21,6 +21,8 @@
 namespace betrace::kms {
 
 inline constexpr std::string_view span_type = "application/vnd.betrace.compliance-span.v1+json";
+// Of a span without a signature of its own: its place in the log stands for one.
+inline constexpr std::string_view status_logged = "logged";
 
 // RFC 3339 with any offset and fraction, to the millisecond; nothing when it is malformed.
 std::optional<SystemTime> rfc3339_time(std::string_view text);
@@ -58,6 +60,8 @@ class ComplianceSpan {
   // DSSE pre-authentication encoding, of span_type, of the signed span without its signature.
   void write_statement(const KeyId& key, WipedBytes& out) const;
   WipedString signed_json(const KeyId& key, const SignatureBytes& signature) const;
+  // The leaf of a span whose place in the log stands for a signature.
+  WipedString logged_json() const;
 
  private:
   ComplianceSpan(TenantId tenant, CanonicalFields fields)
@@ -78,6 +82,20 @@ struct SignedSpan {
 
   // Never fails: what is wrong is in `fault`.
   static SignedSpan parse(const boost::json::object& object);
+};
+
+// A span that says where in its tenant's log it is, and has no signature.
+struct LoggedSpan {
+  std::string tenant, timestamp;  // as the span says; empty where it does not
+  std::string fault;              // as of a SignedSpan
+  std::optional<TenantId> owner;
+  std::uint64_t index = 0;
+  WipedString leaf;  // what the log has there
+
+  static bool is_one(const boost::json::object& object);
+  // With `index` the object is a leaf, which does not say its own. Never fails.
+  static LoggedSpan parse(const boost::json::object& object,
+                          std::optional<std::uint64_t> index = std::nullopt);
 };
 
 }  // namespace betrace::kms

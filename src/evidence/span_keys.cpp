@@ -1,8 +1,6 @@
 #include "evidence/span_keys.h"
 
 #include <atomic>
-#include <map>
-#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -116,6 +114,38 @@ void SpanKeys::sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& 
                          fail_all(created.error());
                        });
       });
+}
+
+void SpanKeys::find_tenants(const CallContext& call, Tenants tenants,
+                            std::move_only_function<void(Tenants)> done) const {
+  struct Search {
+    Tenants tenants;
+    std::move_only_function<void(Tenants)> done;
+    std::atomic<std::size_t> open;
+    void close() {
+      if (--open == 0) done(std::move(tenants));
+    }
+  };
+  const auto search = std::make_shared<Search>(std::move(tenants), std::move(done));
+  search->open = search->tenants.size() + 1;
+  for (auto& [tenant, status] : search->tenants) {
+    const auto take = [search, &status, tenant](const Result<TenantDescription>& found) {
+      if (!found) {
+        status = std::unexpected(found.error());
+      } else if (found->tenant.destroyed) {
+        status = fail(ErrorCode::destroyed,
+                      fmt::format("tenant {} and its keys were destroyed", tenant.str()));
+      }
+      search->close();
+    };
+    keys_.describe_tenant(
+        call, tenant, [this, call, tenant, take](const Result<TenantDescription>& found) {
+          const bool absent = !found && found.error().code == ErrorCode::tenant_not_found;
+          if (!absent || !create_tenant_) return take(found);
+          create_tenant_(call, tenant, take);
+        });
+  }
+  search->close();
 }
 
 void SpanKeys::verify(const CallContext& call, std::vector<const SignedSpan*> spans,

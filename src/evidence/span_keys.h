@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "betrace/kms/evidence.h"
@@ -26,6 +28,12 @@ class SpanKeys {
   using Signatures = std::vector<Result<Signature>>;
   void sign(const CallContext& call, std::vector<const ComplianceSpan*> spans,
             std::move_only_function<void(Signatures)> done) const;
+
+  // Whether each tenant is there, or could be made. Errors of each: tenant_not_found, destroyed,
+  // store_unavailable, overloaded; those of making it.
+  using Tenants = std::map<TenantId, Status>;
+  void find_tenants(const CallContext& call, Tenants tenants,
+                    std::move_only_function<void(Tenants)> done) const;
 
   // Likewise; the spans have no fault. Errors of each: those of KeyService::verify().
   using Verifications = std::vector<Result<Verification>>;

@@ -41,8 +41,8 @@ constexpr MetricDescription catalogue[] = {
      "Requests to betrace.otlp.forward-endpoint: sent, tries that failed, or refused for good and "
      "set aside."},
     {"kms_otlp_items_total", counter, "signal,result",
-     "Spans and log records that came by OTLP: signed now, before, flagged signing_failed, or "
-     "passed as they were."},
+     "Spans and log records that came by OTLP: signed or logged now, attested before, flagged "
+     "signing_failed, or passed as they were."},
     {"kms_otlp_queue_bytes", gauge, "", "Bytes on the disk that wait to be forwarded."},
     {"kms_provider_up", gauge, "provider",
      "1 when the last probe of the provider of the master key went well, 0 when it failed."},

@@ -1,6 +1,7 @@
 """docs/evidence-format.md read by another implementation: PyPI rfc8785 and cryptography."""
 
 import base64
+import hashlib
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
@@ -24,6 +25,35 @@ def verifies(span, keys):
     except (InvalidSignature, KeyError, ValueError):
         return False
     return True
+
+
+def is_included(leaf, index, size, proof, root):
+    """RFC 9162, section 2.1.3.2; all but the numbers are bytes."""
+    hashed, node, last = hashlib.sha256(b"\0" + leaf).digest(), index, size - 1
+    if index >= size:
+        return False
+    for each in proof:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            hashed = hashlib.sha256(b"\1" + each + hashed).digest()
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            hashed = hashlib.sha256(b"\1" + hashed + each).digest()
+        node, last = node >> 1, last >> 1
+    return last == 0 and hashed == root
+
+
+def is_logged(daemon, span):
+    """Whether a checkpoint of the log has the span where it says it is."""
+    leaf = rfc8785.dumps({name: each for name, each in span.items() if name != "leafIndex"})
+    found = daemon.ok("GET", f"/api/tenants/{span['tenantId']}/evidence/inclusion",
+                      params={"index": span["leafIndex"]})
+    lines = found["checkpoint"].split("\n")
+    return span["status"] == "logged" and is_included(
+        leaf, int(span["leafIndex"]), int(lines[1]),
+        [base64.b64decode(each) for each in found["proof"]], base64.b64decode(lines[2]))
 
 
 def public_keys(daemon, tenant):

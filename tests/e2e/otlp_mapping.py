@@ -8,7 +8,8 @@ FIELDS = {"compliance.framework": "framework", "compliance.control": "control",
           "compliance.evidence_type": "evidenceType", "compliance.outcome": "outcome",
           "compliance.tenant_id": "tenantId"}
 SIGNATURE = {"betrace.signature": "signature", "betrace.signature.key_id": "keyId",
-             "betrace.signature.algorithm": "algorithm", "betrace.signature.status": "status"}
+             "betrace.signature.algorithm": "algorithm", "betrace.signature.status": "status",
+             "betrace.signature.leaf_index": "leafIndex"}
 
 
 def double_text(number):
@@ -81,13 +82,13 @@ def is_compliance(item):
 
 
 def span_of(item):
-    """The signed span of an item, signature and all."""
+    """The signed or logged span of an item, with its signature or place."""
     texts = text_attributes(item)
     nanoseconds = int(item.get("startTimeUnixNano") or item.get("timeUnixNano") or
                       item["observedTimeUnixNano"])
     second = datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.UTC)
     span = {field: texts[name] for name, field in (FIELDS | SIGNATURE).items() if name in texts}
-    return filled(span | {
+    return span | filled({
         "timestamp": second.strftime("%Y-%m-%dT%H:%M:%S.") + f"{nanoseconds % 10**9:09d}Z",
         "traceId": item.get("traceId"), "spanId": item.get("spanId")}) | {
         "otel": json.loads(json.dumps(described(item)))}

@@ -9,7 +9,7 @@ import pytest
 import rfc8785
 
 from bundle_maker import (K1, K2, K3, SERVICE, SPKI, Maker, b64, consistency, envelope, key_of,
-                          leaf, raw, tree_hash, whole_subtrees)
+                          leaf, logged_leaf, raw, tree_hash, whole_subtrees)
 from harness.process import ROOT
 from harness.verifier import form, run_ours, run_python, verifier, verify
 
@@ -40,6 +40,12 @@ def leaves_with(made, at, **fields):
     """The leaf `at` is another one, in the tree too: the manifest is made after it."""
     key = K1 if at < 5 else K2
     made.leaves[at] = leaf(made.keys[key], key, **fields)
+    return made.bundle(good(made))
+
+
+def logged(made, **fields):
+    """Leaf 7 has no signature, in the tree too."""
+    made.leaves[7] = logged_leaf(**fields)
     return made.bundle(good(made))
 
 
@@ -166,6 +172,15 @@ FORGERIES = {
     "a leaf that is far too deep": (lambda m: raw_leaf(m, b"[" * 60_000), "too deep"),
     "a leaf less": (lambda m: m.bundle(good(m), m.leaves[:-1]), "the file ends before"),
     "a leaf more": (lambda m: m.bundle(good(m), m.leaves * 2), "more behind the last leaf"),
+    "a logged leaf with a key": (lambda m: logged(m, keyId=K2), "its status is 'logged'"),
+    "a logged leaf with a signature": (
+        lambda m: logged(m, signature=b64(bytes(64))), "its status is 'logged'"),
+    "a logged leaf that says its place": (
+        lambda m: logged(m, leafIndex="7"), "its status is 'logged'"),
+    "a logged leaf of another tenant": (
+        lambda m: logged(m, tenantId="other"), "another tenant's"),
+    "a logged leaf that the tree has not": (
+        lambda m: m.bundle(good(m), m.leaves[:7] + [logged_leaf()] + m.leaves[8:]), "not those of"),
     "a leaf in another's place": (
         lambda m: m.bundle(good(m), m.leaves[:6] + m.leaves[7:5:-1] + m.leaves[8:]),
         "not those of"),
@@ -237,6 +252,20 @@ def test_right_bundles_of_any_range_verify_by_both(tmp_path):
         found, ours = verify(bundle), run_ours(tmp_path / "bundle")
         assert (found.problems, found.valid_spans) == ([], end - begin), (begin, end)
         assert ours.returncode == 0, (begin, end, ours.stdout)
+
+
+def test_a_logged_leaf_verifies_by_the_tree_and_is_counted(tmp_path):
+    (tmp_path / "bundle").write_bytes(logged(maker()))
+    found, ours = verify(logged(maker())), run_ours(tmp_path / "bundle", "--json")
+    said = json.loads(ours.stdout)
+    assert found.problems == said["problems"] == []
+    for each in (found.as_json(), said):
+        assert (each["valid"], each["validSpans"], each["loggedSpans"]) == (True, 12, 1)
+    # Where the tree is another one, nothing stands for it.
+    wrong = maker().bundle(good(maker()), maker().leaves[:7] + [logged_leaf()] + maker().leaves[8:])
+    (tmp_path / "bundle").write_bytes(wrong)
+    for each in (verify(wrong).as_json(), json.loads(run_ours(tmp_path / "bundle", "--json").stdout)):
+        assert (each["valid"], each["validSpans"], each["loggedSpans"]) == (False, 11, 0)
 
 
 def test_a_checkpoint_that_is_held_shows_that_the_log_was_made_anew(tmp_path):

@@ -19,8 +19,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Status, StatusCode
 
-from evidence_verifier import public_keys, verifies
+from evidence_verifier import is_logged, public_keys, verifies
 from harness.collector import SendingCollector
+from harness.evidence import export, report
+from harness.verifier import run_python
 from harness.waiting import until
 from otlp_mapping import is_compliance, span_of, text_attributes
 
@@ -292,3 +294,41 @@ def test_without_an_endpoint_the_answer_says_what_was_signed(daemons):
     assert "1 of 2 compliance items could not be signed and are kept nowhere" in said
     assert "says no time" in said
     assert daemon.ok("GET", "/api/tenants/acme/evidence/inclusion?index=0")["size"] == "1"
+
+
+def test_where_the_log_stands_for_signatures_items_carry_their_places(daemons, collector):
+    daemon = daemons({"betrace.otlp.forward-endpoint": collector.url, "betrace.otlp.signing": "log"})
+    for tenant in ("acme", "other"):
+        daemon.create(tenant)
+    send_spans(daemon.url, 80, bearer(daemon))
+    send_logs(daemon.url, 20, bearer(daemon))
+    until(lambda: len(collector.raw_spans()) >= 81 and len(collector.raw_logs()) >= 20, 20,
+          "everything to arrive")
+    items = signed(collector.raw_spans() + collector.raw_logs())
+    spans = [span_of(item) for item in items]
+    origin = daemon.ok("GET", "/api/compliance/log-key")["key"].split("+")[0]
+    for item, span in zip(items, spans):
+        texts = text_attributes(item)
+        assert texts["betrace.signature.log"] == f"{origin}/{span['tenantId']}"
+        assert "betrace.signature" not in texts and is_logged(daemon, span)
+        assert not is_logged(daemon, span | {"timestamp": "2026-01-01T00:00:00Z"})
+    places = {(span["tenantId"], span["leafIndex"]) for span in spans}
+    assert len(places) == len(items) == 50
+    answer = daemon.ok("POST", "/api/compliance/verify/batch", json={"spans": spans})
+    assert answer["invalid"] == 0, [each for each in answer["results"] if not each["valid"]][:2]
+    spoiled = [span | {"framework": "hipaa"} for span in spans]
+    answer = daemon.ok("POST", "/api/compliance/verify/batch", json={"spans": spoiled})
+    assert answer["valid"] == 0
+    for tenant in ("acme", "other"):
+        bundle, of_it = export(daemon, tenant=tenant), sum(each == tenant for each, _ in places)
+        found, other = report(bundle), run_python(bundle, "--json")
+        assert found["validSpans"] == found["loggedSpans"] == of_it, found["problems"]
+        assert other.returncode == 0 and json.loads(other.stdout)["loggedSpans"] == of_it
+
+
+def test_signatures_by_the_log_need_the_log(daemons):
+    daemon = daemons({"betrace.otlp.signing": "log", "betrace.evidence.log.enabled": False},
+                     start=False)
+    daemon.start(ready=False)
+    assert daemon.wait() == 2
+    assert "betrace.otlp.signing: 'log' needs the evidence log" in daemon.text()

@@ -22,13 +22,12 @@ class EvidenceLogTest : public ::testing::Test {
     EXPECT_TRUE(log) << log.error().message;
     return log ? *std::move(log) : nullptr;
   }
-  static Result<std::vector<std::uint64_t>> append(EvidenceLog& log,
-                                                   std::vector<EvidenceLog::Leaf> leaves,
-                                                   std::vector<JournalRecord> also = {}) {
-    std::promise<Result<std::vector<std::uint64_t>>> promise;
-    log.append(std::move(leaves), std::move(also), [&](Result<std::vector<std::uint64_t>> done) {
-      promise.set_value(std::move(done));
-    });
+  static Result<EvidenceLog::Indices> append(EvidenceLog& log,
+                                             std::vector<EvidenceLog::Leaf> leaves,
+                                             EvidenceLog::Also also = {}) {
+    std::promise<Result<EvidenceLog::Indices>> promise;
+    log.append(std::move(leaves), std::move(also),
+               [&](Result<EvidenceLog::Indices> done) { promise.set_value(std::move(done)); });
     return promise.get_future().get();
   }
   static std::vector<EvidenceLog::Leaf> leaves(std::string_view of, int begin, int end) {
@@ -249,13 +248,19 @@ TEST_F(EvidenceLogTest, ManyThreadsAppendWhileItIsPublished) {
 TEST_F(EvidenceLogTest, WhatGoesAlongIsInTheJournalWithTheLeaves) {
   options_.consumers = {"forward"};
   const auto log = open();
-  append(*log, leaves("acme", 0, 1), {{.kind = 9, .bytes = "payload"}}).value();
-  append(*log, {}, {{.kind = 9, .bytes = "another"}}).value();
+  const auto also = [](std::string text) {
+    return [text](const EvidenceLog::Indices& indices) {
+      return std::vector<JournalRecord>{
+          {.kind = 9, .bytes = text + std::to_string(indices.size())}};
+    };
+  };
+  append(*log, leaves("acme", 0, 1), also("payload")).value();
+  append(*log, {}, also("another")).value();
   const auto batches = log->journal().read(log->journal().position("forward"), 1000).value();
   ASSERT_EQ(batches.records.size(), 3U);
-  EXPECT_EQ(batches.records[0].bytes, "payload");
+  EXPECT_EQ(batches.records[0].bytes, "payload1");
   EXPECT_EQ(batches.records[1].kind, EvidenceLog::leaf_record);
-  EXPECT_EQ(batches.records[2].bytes, "another");
+  EXPECT_EQ(batches.records[2].bytes, "another0");
 }
 
 }  // namespace
