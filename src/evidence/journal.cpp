@@ -80,6 +80,7 @@ Journal::~Journal() {
 }
 
 Status Journal::load() {
+  JournalSegment::remove_spare(options_.folder);
   const auto found = TRY(segments_in(options_.folder));
   for (std::size_t i = 0; i < found.size(); ++i) {
     // The first file of all and one behind others may have been in the making.
@@ -233,6 +234,7 @@ Status Journal::write() {
     segment = segments_.rbegin()->second;
   }
   if (segment->end() - segment->first() >= options_.segment_bytes) {
+    TRY(segment->shorten(disk_));  // of what an earlier use of the file left
     TRY(add_segment(segment->end()));
     const std::lock_guard lock(mutex_);
     segment = segments_.rbegin()->second;
@@ -325,8 +327,7 @@ Status Journal::remove_passed() {
         return removed ? sync_folder(options_.folder) : Status{};
       }
     }
-    std::error_code error;
-    fs::remove(oldest->path(), error);
+    const auto error = JournalSegment::retire(options_.folder, oldest->path());
     if (error) {
       logger(log_category::kms).warn("cannot remove {}: {}", oldest->path(), error.message());
       return {};

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -25,6 +26,7 @@ static_assert(std::endian::native == std::endian::little, "the file's numbers ar
 
 constexpr std::string_view file_mark = "BTKMSJ01";
 constexpr std::uint32_t batch_mark = 0x4a4d4b42;
+constexpr std::string_view spare_name = "/spare";
 constexpr std::size_t file_head_bytes = 16;
 constexpr std::size_t record_head_bytes = 5;
 constexpr std::uint32_t batch_bytes_max = 256U << 20;
@@ -57,6 +59,16 @@ std::optional<BatchHead> batch_at(std::string_view text, JournalPosition positio
   if (head.size > text.size() - sizeof head) return std::nullopt;
   if (head.checksum != checksum_of(head, text.substr(sizeof head, head.size))) return std::nullopt;
   return head;
+}
+
+// Whether somebody began to write a batch there. What is left of an earlier use of the file, and
+// what a torn write did not reach, says another position.
+bool is_begun(std::string_view text, JournalPosition position) {
+  BatchHead head;
+  std::memcpy(&head, text.data(), std::min(text.size(), sizeof head));
+  constexpr auto known = offsetof(BatchHead, checksum);
+  return !text.empty() &&
+         (text.size() < known || (head.mark == batch_mark && head.position == position));
 }
 
 bool take_records(std::string_view text, std::vector<JournalRecord>& records) {
@@ -182,7 +194,38 @@ std::unexpected<Error> JournalSegment::corrupt(std::uint64_t at) const {
 Result<JournalSegment> JournalSegment::create(const std::string& folder, JournalPosition first,
                                               const JournalDisk& disk) {
   auto path = path_of(folder, first);
-  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0600);
+  const auto spare = folder + std::string(spare_name);
+  const int file = ::open(spare.c_str(), O_RDWR | O_CLOEXEC);
+  if (file < 0) return create_fresh(folder, first, disk);
+  JournalSegment segment(std::move(path), first, file);
+  const bool made = write_all(disk, file, head_of(first)) && disk.synchronise(file) == 0 &&
+                    ::rename(spare.c_str(), segment.path_.c_str()) == 0;
+  if (made && sync_folder(folder)) return segment;
+  ::unlink(spare.c_str());
+  ::unlink(segment.path_.c_str());
+  return create_fresh(folder, first, disk);
+}
+
+std::error_code JournalSegment::retire(const std::string& folder, const std::string& path) {
+  const auto spare = folder + std::string(spare_name);
+  std::error_code error;
+  if (std::filesystem::exists(spare, error)) {
+    std::filesystem::remove(path, error);
+  } else {
+    std::filesystem::rename(path, spare, error);
+  }
+  return error;
+}
+
+void JournalSegment::remove_spare(const std::string& folder) {
+  ::unlink((folder + std::string(spare_name)).c_str());
+}
+
+Result<JournalSegment> JournalSegment::create_fresh(const std::string& folder,
+                                                    JournalPosition first,
+                                                    const JournalDisk& disk) {
+  auto path = path_of(folder, first);
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   JournalSegment segment(std::move(path), first, file);
   if (file < 0) return segment.failed("create");
   const bool made = give_to_owner_of(file, folder) && write_all(disk, file, head_of(first)) &&
@@ -196,7 +239,7 @@ Result<JournalSegment> JournalSegment::create(const std::string& folder, Journal
 Result<JournalSegment> JournalSegment::open(const std::string& path, JournalPosition first,
                                             Left left, const JournalDisk& disk,
                                             std::uint64_t& cut) {
-  JournalSegment segment(path, first, ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_APPEND));
+  JournalSegment segment(path, first, ::open(path.c_str(), O_RDWR | O_CLOEXEC));
   struct stat found{};
   if (segment.file_ < 0 || ::fstat(segment.file_, &found) != 0) return segment.failed("open");
   auto text = TRY(read_part(segment.file_, 0, static_cast<std::size_t>(found.st_size)));
@@ -205,8 +248,9 @@ Result<JournalSegment> JournalSegment::open(const std::string& path, JournalPosi
   if (!text.starts_with(head)) return segment.corrupt(0);
   const auto durable = TRY(segment.scan(std::string_view(text).substr(head.size()), left));
   if (left == Left::whole) return segment;
-  cut = text.size() - head.size() - segment.size_;
-  if (cut > 0) TRY(segment.shorten(disk));
+  const auto behind = std::string_view(text).substr(head.size() + segment.size_);
+  if (is_begun(behind, segment.end())) cut = behind.size();
+  if (!behind.empty()) TRY(segment.shorten(disk));
   text.resize(head.size() + segment.size_);
   const auto at = durable > first ? head.size() + (durable - first) : 0;
   TRY(segment.force(std::string_view(text).substr(at), at, disk));
@@ -248,7 +292,10 @@ Status JournalSegment::force(std::string_view text, std::uint64_t at,
 }
 
 Status JournalSegment::write(std::string_view batches, const JournalDisk& disk) {
-  if (!write_all(disk, file_, batches)) return failed("write");
+  const auto at = static_cast<off_t>(file_head_bytes + size_.load());
+  if (::lseek(file_, at, SEEK_SET) != at || !write_all(disk, file_, batches)) {
+    return failed("write");
+  }
   if (disk.synchronise(file_) != 0) return failed("synchronise");
   size_ += batches.size();
   return {};

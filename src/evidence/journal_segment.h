@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "betrace/kms/result.h"
@@ -42,23 +43,30 @@ class JournalSegment {
   };
 
   static std::string path_of(const std::string& folder, JournalPosition first);
-  // A new file, on the disk with its name. Errors: store_unavailable.
+  // A new file, on the disk with its name: made of the folder's spare one, when there is one, whose
+  // blocks are then written again and not allocated. Errors: store_unavailable.
   static Result<JournalSegment> create(const std::string& folder, JournalPosition first,
                                        const JournalDisk& disk);
+  // Makes a file that nobody needs any more the folder's spare one, or removes it when there is
+  // one.
+  static std::error_code retire(const std::string& folder, const std::string& path);
+  // Of an earlier process: nobody knows whether its batches were behind all that are there now.
+  static void remove_spare(const std::string& folder);
   // What a crash may have left of a file: all of it; all but the end of its last write; or not even
   // its head, because it was being made.
   enum class Left { whole, torn, unmade };
-  // An existing file. What a crash left half written is cut off; `cut` is then how much. The rest
-  // is on the disk afterwards. Errors: store_unavailable; corrupt, naming file and place, when
-  // something that had been on the disk is not there any more.
+  // An existing file. What a crash left half written is cut off; `cut` is then how much. What an
+  // earlier use of the file left behind its end goes, too. The rest is on the disk afterwards.
+  // Errors: store_unavailable; corrupt, naming file and place, when something that had been on the
+  // disk is not there any more.
   static Result<JournalSegment> open(const std::string& path, JournalPosition first, Left left,
                                      const JournalDisk& disk, std::uint64_t& cut);
   JournalSegment(JournalSegment&& other) noexcept;
   JournalSegment& operator=(JournalSegment&& other) noexcept;
   ~JournalSegment();
 
-  // Appends what encode_batch() made, and forces it to the disk. On error the file may hold more
-  // than end() says: shorten() comes next. Errors: store_unavailable.
+  // Puts what encode_batch() made at end(), and forces it to the disk. On error the file may hold
+  // more there: shorten() comes next. Errors: store_unavailable.
   Status write(std::string_view batches, const JournalDisk& disk);
   // Cuts the file at end(), on the disk. Errors: store_unavailable.
   Status shorten(const JournalDisk& disk);
@@ -74,6 +82,8 @@ class JournalSegment {
   JournalSegment(std::string path, JournalPosition first, int file)
       : path_(std::move(path)), first_(first), file_(file) {}
   Result<JournalPosition> scan(std::string_view batches, Left left);
+  static Result<JournalSegment> create_fresh(const std::string& folder, JournalPosition first,
+                                             const JournalDisk& disk);
   Status force(std::string_view text, std::uint64_t at, const JournalDisk& disk) const;
   std::unexpected<Error> failed(std::string_view verb) const;
   std::unexpected<Error> corrupt(std::uint64_t at) const;

@@ -153,7 +153,9 @@ TEST_F(JournalFaults, AFileThatCannotBeRemovedLeavesNoHoleBehindIt) {
     const auto journal = open();
     second = append(*journal, {std::string(60, 'a')}).value();
     for (int i = 0; i < 4; ++i) EXPECT_TRUE(append(*journal, {std::string(60, 'b')}));
-    // A folder that is not empty in its place cannot be removed, whoever asks.
+    // A folder that is not empty in its place cannot be removed, whoever asks, nor kept as a spare
+    // where there is one.
+    std::filesystem::create_directories(options().folder + "/spare");
     std::filesystem::rename(file(), file() + ".kept");
     std::filesystem::create_directories(file() + "/x");
     EXPECT_TRUE(journal->advance("log", journal->end()));
