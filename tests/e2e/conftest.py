@@ -11,6 +11,7 @@ from harness.aws import aws_environment, aws_properties  # noqa: E402
 from harness.collector import Collector  # noqa: E402
 from harness.daemon import Daemon, program  # noqa: E402
 from harness.fenced import Reader  # noqa: E402
+from harness.next_in_line import NextInLine  # noqa: E402
 from harness.process import ROOT  # noqa: E402
 from harness.servers import FakeKms, LocalStack, MiniStack, Moto  # noqa: E402
 from harness.store import Store  # noqa: E402
@@ -42,6 +43,13 @@ def daemons(tmp_path):
 def collector(tmp_path):
     """One for each test: a daemon's last spans come after the test's end."""
     server = Collector(tmp_path / "collector").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def next_in_line():
+    server = NextInLine().start()
     yield server
     server.stop()
 

@@ -2,7 +2,7 @@
 file(GLOB e2e_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/test_*.py)
 # These take as long as it takes in tools/torture, whose limit goes behind one of their own.
 set(e2e_torture e2e_restart e2e_life_of_keys e2e_migration e2e_backup e2e_soak e2e_evidence
-                e2e_bundle_python e2e_evidence_faults)
+                e2e_bundle_python e2e_evidence_faults e2e_otlp_faults)
 foreach(file ${e2e_files})
   get_filename_component(name ${file} NAME_WE)
   string(REPLACE "test_" "e2e_" name ${name})

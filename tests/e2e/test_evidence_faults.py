@@ -4,9 +4,7 @@ cannot be in it is refused with the reason."""
 import contextlib
 import json
 import os
-import random
 import shutil
-import time
 
 import pytest
 
@@ -15,8 +13,8 @@ from harness.daemon import problem
 from harness.disk import small_disk
 from harness.evidence import (SELDOM, SIGN, checkpoint, export, folder_of, leaves_of, log_key,
                               read_by_go, report, sign, span, verdict)
+from harness.kills import Kills, seeded, whole_log
 from harness.waiting import until
-from harness.wire import Load
 
 KILLS = 200 if TORTURE else 8
 
@@ -38,49 +36,23 @@ def acknowledged(answers):
 
 
 def test_what_was_acknowledged_is_in_the_log_however_often_it_is_killed(daemons):
-    seed = int(os.environ.get("BETRACE_SEED", time.time()))
-    print(f"BETRACE_SEED={seed}")
-    rng = random.Random(seed)
     daemon = daemons({"betrace.evidence.checkpoint.interval-seconds": 1,
                       "betrace.evidence.checkpoint.leaves": 40})
     for tenant in ("acme", "other"):
         daemon.create(tenant)
-    signed, kept, calls = [], [], iter(range(10**9))
 
-    def batch(_):
-        n = next(calls)
+    def batch(n):
         return "POST", SIGN, {"spans": [span(tenant, n=n, i=i) for i in range(1 + n % 5)
                                         for tenant in ("acme", "other")]}
-    for kill in range(KILLS):
-        with Load(daemon, batch, connections=6) as load:
-            until(lambda: acknowledged(load.answers[:5]), 10, "spans to be signed", every=0.002)
-            if kill % 3 == 0:
-                kept.append(checkpoint(daemon))
-            moment = len(load.answers) + rng.randrange(200)
-            until(lambda: len(load.answers) >= moment, 10, "the moment of the kill", every=0.0005)
-            daemon.kill()
-        signed += acknowledged(load.answers)
-        daemon.start()
+    kills = Kills(daemon, batch, acknowledged, seeded())
+    signed = [one for taken in kills.each(KILLS) for one in taken]
     sign(daemon, span(), span("other"))
     for tenant in ("acme", "other"):
-        bundle = export(daemon, tenant=tenant)
-        found = report(bundle)
-        assert found["valid"] and found["begin"] == 0 and found["end"] == found["spans"]
-        leaves = bundle.read_bytes().splitlines()[1:]
-        assert len(set(leaves)) == len(leaves)
-        in_log = {json.loads(leaf)["signature"] for leaf in leaves}
+        in_log = set(whole_log(daemon, tenant, lambda leaf: leaf["signature"]))
         of_tenant = [one for one in signed if one["tenantId"] == tenant]
         assert len(of_tenant) >= 5 * KILLS
         assert not [one for one in of_tenant if one["signature"] not in in_log]
-        assert read_by_go(daemon, tenant)[0] == 0
-    older = [json.loads(line)["note"] for line in
-             (folder_of(daemon) / "checkpoints.jsonl").read_text().splitlines()]
-    path = daemon.folder / "older"
-    whole = export(daemon, name="whole")
-    assert {each.read_text() for each in kept} <= set(older)  # each of a prefix, as Go has found
-    for note in rng.sample(older, min(len(older), 10)):
-        path.write_text(note)
-        assert report(whole, "--checkpoint", path)["held"]["consistent"], note
+    kills.check_checkpoints()
 
 
 # --- damage -------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 another Collector; what comes out is verified by another implementation."""
 
 import gzip
-import http.server
 import json
-import threading
 import time
 
 import pytest
@@ -22,14 +20,12 @@ from opentelemetry.trace import Link, Status, StatusCode
 from evidence_verifier import is_logged, public_keys, verifies
 from harness.collector import SendingCollector
 from harness.evidence import export, report
+from harness.otlp import COMPLIANCE
 from harness.verifier import run_python
 from harness.waiting import until
 from otlp_mapping import is_compliance, span_of, text_attributes
 
 ITEMS = "kms_otlp_items_total"
-COMPLIANCE = {"compliance.framework": "soc2", "compliance.control": "CC6_1",
-              "compliance.evidence_type": "AUDIT_TRAIL", "compliance.outcome": "success",
-              "compliance.tenant_id": "acme", "compliance.user_id": "u-1"}
 
 
 @pytest.fixture
@@ -200,35 +196,8 @@ def test_nothing_acknowledged_is_lost_while_the_next_in_line_is_down_or_we_are_k
     until(lambda: daemon.metrics()["kms_otlp_queue_bytes"] == 0, 10, "an empty queue")
 
 
-class NextInLine(http.server.BaseHTTPRequestHandler):
-    """Answers as it is told; keeps what it took."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.server.status(gzip.decompress(body))
-        self.server.seen.append((status, self.headers.get("Authorization")))
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def next_in_line():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NextInLine)
-    server.seen, server.status = [], lambda body: 200
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def forwarding_to(daemons, server, **more):
-    daemon = daemons({"betrace.otlp.forward-endpoint": f"http://127.0.0.1:{server.server_port}"} | more)
+    daemon = daemons({"betrace.otlp.forward-endpoint": server.url} | more)
     daemon.create("acme")
     return daemon
 

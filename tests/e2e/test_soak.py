@@ -45,10 +45,7 @@ def through_a_bad_network(everywhere, name, relays):
 
 
 def sockets_and_memory(daemon):
-    descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
-    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
-        resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    return descriptors, resident / 1024
+    return len(os.listdir(f"/proc/{daemon.pid}/fd")), daemon.memory()[0]
 
 
 @pytest.mark.parametrize("name", ["aws", "vault", "gcp", "azure", "pkcs11"])

@@ -37,9 +37,9 @@ def size_of(note):
     return int(note.split("\n")[1])
 
 
-def export(daemon, *options, tenant="acme", name="bundle"):
+def export(daemon, *options, tenant="acme", name="bundle", **more):
     path = daemon.folder / f"{tenant}-{name}.evidence"
-    done = daemon.cli("evidence", "export", "--tenant", tenant, "-o", path, *options)
+    done = daemon.cli("evidence", "export", "--tenant", tenant, "-o", path, *options, **more)
     assert done.returncode == 0, done.stderr
     return path
 

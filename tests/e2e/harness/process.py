@@ -93,5 +93,11 @@ class Process:
             self.signal(signal.SIGKILL)
             self.process.wait()
 
+    def memory(self):
+        """Resident memory in MiB: now, and at the most so far."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            sizes = dict(line.split(":", 1) for line in status)
+        return tuple(int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+
     def text(self):
         return self.output.read_text(errors="replace") if self.output.exists() else ""

@@ -6,7 +6,8 @@ import json
 import threading
 import time
 
-Answer = collections.namedtuple("Answer", "status headers body seconds")
+Answer = collections.namedtuple("Answer", "status headers body seconds number", defaults=[None])
+Raw = collections.namedtuple("Raw", "content headers")  # a body that is no JSON
 
 
 class Connection:
@@ -31,11 +32,14 @@ class Connection:
         return Answer(status, headers, content, time.monotonic() - started)
 
     def send(self, method, path, token, body=None):
-        content = b"" if body is None else json.dumps(body).encode()
+        if not isinstance(body, Raw):
+            body = Raw(b"" if body is None else json.dumps(body).encode(),
+                       {"Content-Type": "application/json"})
+        headers = "".join(f"{name}: {value}\r\n" for name, value in body.headers.items())
         self.writer.write(
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+            f"Authorization: Bearer {token}\r\n{headers}"
+            f"Content-Length: {len(body.content)}\r\n\r\n".encode() + body.content)
 
     async def receive(self):
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -66,18 +70,21 @@ def at_once(daemon, calls):
 
 class Load(threading.Thread):
     """A closed loop of `connections` callers until stopped. `next_call(n)` gives the n-th call
-    (method, path, body). `answers` grows as they come; a broken connection is an answer of status
-    0 and is opened anew."""
+    (method, path, body), counted from `first`. `answers` grows as they come, each with the number
+    of its call; a broken connection is an answer of status 0 and is opened anew. With `pace` calls
+    are due so many seconds after each other, and made late when answers are."""
 
-    def __init__(self, daemon, next_call, connections=4):
+    def __init__(self, daemon, next_call, connections=4, first=0, pace=0):
         super().__init__(daemon=True)
         self.port, self.token = daemon.port, daemon.token
         self.next_call, self.connections = next_call, connections
         self.answers = []
         self._ended = threading.Event()
-        self._number = 0
+        self._first = self._number = first
+        self._pace = pace
 
     def run(self):
+        self._begin = time.monotonic()
         asyncio.run(self._run())
 
     async def _run(self):
@@ -87,13 +94,17 @@ class Load(threading.Thread):
         connection = None
         while not self._ended.is_set():
             number, self._number = self._number, self._number + 1
+            if self._pace:
+                due = self._begin + (number - self._first) * self._pace
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
             try:
                 if connection is None:
                     connection = await Connection(self.port).open()
                 method, path, body = self.next_call(number)
-                self.answers.append(await connection.call(method, path, self.token, body))
+                answer = await connection.call(method, path, self.token, body)
+                self.answers.append(answer._replace(number=number))
             except (OSError, asyncio.IncompleteReadError) as error:
-                self.answers.append(Answer(0, {}, repr(error).encode(), 0.0))
+                self.answers.append(Answer(0, {}, repr(error).encode(), 0.0, number))
                 connection = None
                 await asyncio.sleep(0.01)  # not to spin on a port that is closed
 
@@ -104,6 +115,10 @@ class Load(threading.Thread):
     def __exit__(self, *_):
         self._ended.set()
         self.join(30)
+
+    @property
+    def next_number(self):
+        return self._number
 
     @property
     def statuses(self):
