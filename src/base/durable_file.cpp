@@ -56,15 +56,17 @@ std::string folder_of(const std::string& path) {
 
 Status replace(const std::string& path, std::string_view text, bool synchronise) {
   const auto draft = path + ".new";
-  {
-    const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-    if (!file.is_open() || !give_to_owner_of(file.get(), folder_of(path)) ||
-        !write_all(file.get(), text) || (synchronise && ::fsync(file.get()) != 0)) {
-      return failed("write", draft);
-    }
+  const File file(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+  if (!file.is_open()) return failed("write", draft);
+  Status status;
+  if (!give_to_owner_of(file.get(), folder_of(path)) || !write_all(file.get(), text) ||
+      (synchronise && ::fsync(file.get()) != 0)) {
+    status = failed("write", draft);
+  } else if (::rename(draft.c_str(), path.c_str()) != 0) {
+    status = failed("replace", path);
   }
-  if (::rename(draft.c_str(), path.c_str()) != 0) return failed("replace", path);
-  return {};
+  if (!status) ::unlink(draft.c_str());  // where a disk is full, it would keep it so
+  return status;
 }
 
 }  // namespace

@@ -11,11 +11,14 @@
 #include "base/compression.h"
 #include "base/durable_file.h"
 #include "base/encoding.h"
+#include "base/try.h"
 #include "evidence/otlp_ingest.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds idle{1000};
 
@@ -30,6 +33,16 @@ std::optional<std::chrono::milliseconds> retry_after(const HttpAnswer& answer) {
   const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
   if (text.empty() || !whole) return std::nullopt;
   return std::chrono::seconds(std::min(seconds, 300U));
+}
+
+// Several are refused within one millisecond.
+std::string unused_path(const std::string& stem) {
+  auto path = stem + ".otlp";
+  std::error_code none;
+  for (int number = 2; fs::exists(path, none); ++number) {
+    path = fmt::format("{}-{}.otlp", stem, number);
+  }
+  return path;
 }
 
 std::string joined(const std::vector<std::string_view>& requests) {
@@ -108,7 +121,7 @@ bool OtlpForwarder::deliver(OtlpSignal signal, const std::vector<std::string_vie
   const auto body = joined(requests);
   for (auto pause = options_.pause; !stop.stop_requested();
        pause = std::min(pause * 2, options_.longest_pause)) {
-    const auto outcome = send(signal, body);
+    auto outcome = send(signal, body);
     if (outcome.kind == Outcome::Kind::sent) {
       metrics_.otlp_forwards("sent").Increment();
       if (std::exchange(was_down_, false)) {
@@ -121,9 +134,12 @@ bool OtlpForwarder::deliver(OtlpSignal signal, const std::vector<std::string_vie
           requests, [&](std::string_view one) { return deliver(signal, {one}, stop); });
     }
     if (outcome.kind == Outcome::Kind::never) {
-      metrics_.otlp_forwards("refused").Increment();
-      set_aside(signal, body, outcome.why);
-      return true;
+      const auto kept = set_aside(signal, body, outcome.why);
+      if (kept) {
+        metrics_.otlp_forwards("refused").Increment();
+        return true;
+      }
+      outcome.why += "; " + kept.error().message;
     }
     metrics_.otlp_forwards("failed").Increment();
     if (!std::exchange(was_down_, true)) {
@@ -162,15 +178,20 @@ OtlpForwarder::Outcome OtlpForwarder::send(OtlpSignal signal, const std::string&
           .wait = retry_after(*answer)};
 }
 
-void OtlpForwarder::set_aside(OtlpSignal signal, std::string_view request, std::string_view why) {
+// Errors: store_unavailable.
+Status OtlpForwarder::set_aside(OtlpSignal signal, std::string_view request,
+                                std::string_view why) const {
   std::error_code error;
-  std::filesystem::create_directories(options_.refused_folder, error);
-  const auto path = fmt::format("{}/{}-{}.otlp", options_.refused_folder, to_string(signal),
-                                file_stamp(clock_.now()));
-  const auto written = replace_file(path, request);
+  if (fs::create_directories(options_.refused_folder, error)) {
+    TRY(sync_folder((fs::path(options_.refused_folder) / "..").string()));
+  }
+  const auto path = unused_path(fmt::format("{}/{}-{}", options_.refused_folder, to_string(signal),
+                                            file_stamp(clock_.now())));
+  TRY(replace_file(path, request));
   logger(log_category::kms)
-      .error("{}: {} bytes of {} are refused for good, and {}", why, request.size(),
-             to_string(signal), written ? "kept in " + path : written.error().message);
+      .error("{}: {} bytes of {} are refused for good, and kept in {}", why, request.size(),
+             to_string(signal), path);
+  return {};
 }
 
 }  // namespace betrace::kms

@@ -1,6 +1,6 @@
 // Takes what the journal has for the rest of the pipeline there: OTLP requests, several in one,
-// tried until they are taken. What is refused for good is set aside in a file and never dropped.
-// Runs by itself until it goes.
+// tried until they are taken. What is refused for good is set aside in a file, waits while it
+// cannot be, and is never dropped. Runs by itself until it goes.
 #pragma once
 
 #include <chrono>
@@ -44,7 +44,7 @@ class OtlpForwarder {
                const std::stop_token& stop);
   struct Outcome;
   Outcome send(OtlpSignal signal, const std::string& body);
-  void set_aside(OtlpSignal signal, std::string_view request, std::string_view why);
+  Status set_aside(OtlpSignal signal, std::string_view request, std::string_view why) const;
 
   const OtlpForwarderOptions options_;
   Journal& journal_;

@@ -47,6 +47,14 @@ TEST(DurableFile, AnErrorNamesTheFileAndTheReason) {
   EXPECT_NE(written.error().message.find("No such file"), std::string::npos);
 }
 
+TEST(DurableFile, AFailureLeavesNoDraft) {
+  const TemporaryDirectory folder;
+  const auto path = folder.file("taken");
+  ASSERT_EQ(mkdir(path.c_str(), 0700), 0);
+  EXPECT_FALSE(write_file(path, "text"));
+  EXPECT_FALSE(read_whole_file(path + ".new").value());
+}
+
 TEST(DurableFile, WhatRootMakesBelongsToTheFoldersOwner) {
   if (geteuid() != 0) return;  // nobody else may give files away
   const TemporaryDirectory folder;
