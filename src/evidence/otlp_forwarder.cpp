@@ -102,6 +102,14 @@ void OtlpForwarder::say_queue() {
   metrics_.otlp_queue_bytes.Set(static_cast<double>(journal_.bytes_behind(std::string(consumer))));
 }
 
+// The queue grows meanwhile, and whoever watches it is told.
+void OtlpForwarder::wait(std::chrono::milliseconds time, const std::stop_token& stop) {
+  for (; time.count() > 0 && !stop.stop_requested(); time -= std::min(time, idle)) {
+    say_queue();
+    clock_.sleep_for(std::min(time, idle), stop);
+  }
+}
+
 // False when it was stopped.
 bool OtlpForwarder::forward(const JournalSegment::Batches& batches, const std::stop_token& stop) {
   for (const auto& [signal, kind] : {std::pair(OtlpSignal::traces, OtlpIngest::traces_record),
@@ -147,8 +155,7 @@ bool OtlpForwarder::deliver(OtlpSignal signal, const std::vector<std::string_vie
           .warn("{} does not take OTLP, which waits on the disk: {}", options_.endpoint,
                 outcome.why);
     }
-    say_queue();
-    clock_.sleep_for(outcome.wait.value_or(pause), stop);
+    wait(outcome.wait.value_or(pause), stop);
   }
   return false;
 }

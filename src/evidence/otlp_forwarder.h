@@ -39,6 +39,7 @@ class OtlpForwarder {
  private:
   void run(const std::stop_token& stop);
   void say_queue();
+  void wait(std::chrono::milliseconds time, const std::stop_token& stop);
   bool forward(const JournalSegment::Batches& batches, const std::stop_token& stop);
   bool deliver(OtlpSignal signal, const std::vector<std::string_view>& requests,
                const std::stop_token& stop);

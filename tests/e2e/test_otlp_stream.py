@@ -228,6 +228,20 @@ def test_what_the_next_in_line_refuses_for_good_is_kept_and_the_rest_goes_on(dae
     assert {status for status, _ in next_in_line.seen} == {200, 400}
 
 
+def test_the_queue_is_told_while_the_next_in_line_wants_to_be_left_alone(daemons, next_in_line):
+    next_in_line.status, next_in_line.headers = lambda body: 503, {"Retry-After": "300"}
+    daemon = forwarding_to(daemons, next_in_line)
+
+    def send_and_wait_for(bytes_more_than):
+        requests.post(f"{daemon.url}/v1/traces", json=request(span()), headers=bearer(daemon), timeout=10)
+        return until(lambda: (queue := daemon.metric("kms_otlp_queue_bytes")) > bytes_more_than and queue,
+                     10, "a longer queue")
+    first = send_and_wait_for(0)
+    until(lambda: len(next_in_line.seen) == 1, 10, "the refusal")
+    assert send_and_wait_for(first) == 2 * first
+    assert len(next_in_line.seen) == 1
+
+
 def test_an_endpoint_with_the_route_in_it_is_refused_at_the_start(daemons):
     daemon = daemons({"betrace.otlp.forward-endpoint": "http://x:4318/v1/traces"}, start=False)
     daemon.start(ready=False)

@@ -16,6 +16,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if status == 200:
             line.take(body)
         self.send_response(status)
+        for name, value in line.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -24,13 +26,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class NextInLine:
-    """`status(body)` decides the answer, `take(body)` gets what was answered 200, just before;
-    `seen`: the status and the Authorization of each request."""
+    """`status(body)` decides the answer, which has `headers`; `take(body)` gets what was answered
+    200, just before; `seen`: the status and the Authorization of each request."""
 
     def __init__(self):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.status, self.take, self.seen = lambda body: 200, lambda body: None, []
+        self.status, self.take = lambda body: 200, lambda body: None
+        self.headers, self.seen = {}, []
 
     def start(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
