@@ -43,8 +43,9 @@ inline std::string_view as_text(std::span<const std::uint8_t> bytes) {
 
 // RFC 3339, UTC: 2026-11-23T02:00:00.123Z
 std::string rfc3339(SystemTime at);
-// "2026-11-23T02:00:00Z", with any fraction, which is cut off after milliseconds. Nothing when it
-// is not in UTC.
+// "2026-11-23T02:00:00Z", RFC 3339 with capitals and any number of decimals, which are cut off
+// after milliseconds; second 60 is the one that follows. Nothing when it is not that, or not in
+// UTC.
 std::optional<SystemTime> parse_utc_time(std::string_view text);
 // The same to put into a file's name: 20261123T020000.123Z
 std::string file_stamp(SystemTime at);

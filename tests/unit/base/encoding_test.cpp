@@ -76,5 +76,24 @@ TEST(Utf8, AcceptsTextAndRefusesWhatIsNone) {
   }
 }
 
+TEST(UtcTime, IsReadWithAnyNumberOfDecimals) {
+  const auto at = SystemTime(std::chrono::milliseconds(1'795'399'200'123));
+  for (const std::string decimals : {"123", "1234", "123999999", "12300000000000000000000000001"}) {
+    EXPECT_EQ(parse_utc_time("2026-11-23T02:00:00." + decimals + "Z"), at) << decimals;
+  }
+  EXPECT_EQ(parse_utc_time(rfc3339(at)), at);
+  EXPECT_EQ(parse_utc_time("2026-11-23T01:59:60Z"), parse_utc_time("2026-11-23T02:00:00Z"));
+}
+
+TEST(UtcTime, WhatRfc3339DoesNotWriteIsRefused) {
+  for (const auto* text :
+       {"2026-11-23T24:00:00Z", "2026-11-23T02:60:00Z", "2026-11-23T02:00:61Z",
+        "9999-12-31T99:00:00Z", "2026-11-23T-0:00:00Z", "2026-11-23T02:-0:00Z",
+        "-026-11-23T02:00:00Z", "2026-11-23T02:00:00.Z", "2026-11-23T02:00:00.-00Z",
+        "2026-11-23T02:00:00.123xZ", "2026-11-23T02:00:00.1234567 Z", "2026-11-23T02:00:00,1Z"}) {
+    EXPECT_FALSE(parse_utc_time(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace betrace::kms
