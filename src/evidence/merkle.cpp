@@ -27,8 +27,7 @@ Result<Digest> subtree_root(std::uint64_t begin, std::uint64_t end, const NodeRe
   return root;
 }
 
-Status check_size(std::uint64_t part, std::uint64_t size, const char* name) {
-  if (part <= size) return {};
+std::unexpected<Error> beyond(std::uint64_t part, std::uint64_t size, const char* name) {
   return fail(ErrorCode::invalid_argument,
               fmt::format("{}: {} is beyond the tree of {} leaves", name, part, size));
 }
@@ -104,7 +103,7 @@ Result<Digest> root_of(std::uint64_t size, const NodeReader& node) {
 
 Result<std::vector<Digest>> inclusion_proof(std::uint64_t index, std::uint64_t size,
                                             const NodeReader& node) {
-  if (index >= size) TRY(check_size(index + 1, size, "index"));
+  if (index >= size) return beyond(index, size, "index");
   std::vector<Digest> proof;
   std::uint64_t begin = 0, end = size;
   while (end - begin > 1) {
@@ -123,7 +122,7 @@ Result<std::vector<Digest>> inclusion_proof(std::uint64_t index, std::uint64_t s
 
 Result<std::vector<Digest>> consistency_proof(std::uint64_t first, std::uint64_t second,
                                               const NodeReader& node) {
-  TRY(check_size(first, second, "first"));
+  if (first > second) return beyond(first, second, "first");
   std::vector<Digest> proof;
   if (first == 0 || first == second) return proof;
   std::uint64_t begin = 0, end = second;

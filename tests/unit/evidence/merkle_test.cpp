@@ -104,6 +104,7 @@ TEST(Merkle, ProvesThatALeafIsInTheTreeAndThatNoOtherIs) {
     }
   }
   EXPECT_FALSE(inclusion_proof(40, 40, whole.reader()));
+  EXPECT_FALSE(inclusion_proof(~std::uint64_t{0}, 40, whole.reader()));
   EXPECT_FALSE(inclusion_proof(0, 0, whole.reader()));
   EXPECT_FALSE(verify_inclusion(0, 0, {}, {}, {}));
 }
