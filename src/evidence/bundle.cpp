@@ -25,6 +25,8 @@ namespace {
 using boost::json::value;
 
 constexpr std::size_t problems_max = 100;
+// Before every time that a checkpoint can say; SystemTime::min() cannot be written.
+constexpr SystemTime never_trusted = std::chrono::sys_days(std::chrono::January / 1 / 0);
 
 std::unexpected<Error> malformed(std::string message) {
   return fail(ErrorCode::invalid_argument, std::move(message));
@@ -222,7 +224,7 @@ void BundleVerifier::read_keys(std::string_view manifest) {
     }
     if (revoked) {
       // One that says nothing of the time was never to be trusted.
-      key.listed.revoked_at = rfc3339_time(text_of(each, "revokedAt")).value_or(SystemTime::min());
+      key.listed.revoked_at = rfc3339_time(text_of(each, "revokedAt")).value_or(never_trusted);
     }
     if (!keys_.emplace(*id, std::move(key)).second) {
       complain({}, fmt::format("key {}: it is listed twice", id->str()));

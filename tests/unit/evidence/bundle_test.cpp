@@ -192,6 +192,31 @@ TEST_F(BundleTest, StrippedSignaturesAndDowngradedStatusesAreNoticedEvenWhereThe
   EXPECT_EQ(report.valid_spans, 3U);
 }
 
+TEST_F(BundleTest, TimestampsWithAnyNumberOfDecimalsVerify) {
+  const auto precise = "2026-01-01T00:00:00." + std::string(60, '7');
+  sign_all({span("acme", precise + "Z"), span("acme", precise + "+01:00")});
+  const auto report = report_on(bundle(acme)).value();
+  EXPECT_TRUE(report.valid()) << report_text(report);
+  EXPECT_EQ(report.last_time, "2026-01-01T00:00:00.777Z");
+}
+
+TEST_F(BundleTest, AKeyThatWasRevokedAtNoTimeProvesNothingAndIsReportedSo) {
+  sign_some(0, 3);
+  auto text = bundle(acme);
+  const auto end = text.find('\n');
+  auto head = boost::json::parse(text.substr(0, end));
+  auto& payload = head.at("manifest").at("payload");
+  const auto bytes = base64_decode(payload.as_string()).value();
+  auto manifest = boost::json::parse(as_text(bytes));
+  manifest.at("keys").at(0).as_object()["status"] = "REVOKED";
+  payload = base64_encode(as_bytes(boost::json::serialize(manifest)));
+  text.replace(0, end, boost::json::serialize(head));
+  const auto report = report_on(text).value();
+  EXPECT_EQ(report.valid_spans, 0U);
+  const auto said = report_text(report) + report_html(report) + report_json(report);
+  EXPECT_NE(said.find("REVOKED at 0000-01-01T00:00:00.000Z"), std::string::npos) << said;
+}
+
 TEST_F(BundleTest, RandomEditsNeverVerify) {
   sign_some(0, 9);
   checkpoint();
