@@ -56,6 +56,7 @@ std::optional<BatchHead> batch_at(std::string_view text, JournalPosition positio
   if (text.size() < sizeof head) return std::nullopt;
   std::memcpy(&head, text.data(), sizeof head);
   if (head.mark != batch_mark || head.position != position) return std::nullopt;
+  if (head.durable > position) return std::nullopt;  // nobody knew that
   if (head.size > text.size() - sizeof head) return std::nullopt;
   if (head.checksum != checksum_of(head, text.substr(sizeof head, head.size))) return std::nullopt;
   return head;
@@ -71,12 +72,16 @@ bool is_begun(std::string_view text, JournalPosition position) {
          (text.size() < known || (head.mark == batch_mark && head.position == position));
 }
 
+// All of them or none.
 bool take_records(std::string_view text, std::vector<JournalRecord>& records) {
+  const auto before = records.size();
   while (!text.empty()) {
     std::uint32_t size = 0;
-    if (text.size() < record_head_bytes) return false;
-    std::memcpy(&size, text.data(), sizeof size);
-    if (size > text.size() - record_head_bytes) return false;
+    if (text.size() >= record_head_bytes) std::memcpy(&size, text.data(), sizeof size);
+    if (text.size() < record_head_bytes || size > text.size() - record_head_bytes) {
+      records.resize(before);
+      return false;
+    }
     records.push_back({.kind = static_cast<std::uint8_t>(text[4]),
                        .bytes = std::string(text.substr(record_head_bytes, size))});
     text.remove_prefix(record_head_bytes + size);
@@ -319,9 +324,7 @@ Result<JournalSegment::Batches> JournalSegment::read(JournalPosition position,
   if (left >= sizeof head && text.size() >= sizeof head) {
     std::memcpy(&head, text.data(), sizeof head);
     const auto whole = sizeof head + head.size;
-    if (head.size <= batch_bytes_max && whole > text.size()) {
-      text = TRY(read_part(file_, at, whole));
-    }
+    if (whole <= left && whole > text.size()) text = TRY(read_part(file_, at, whole));
   }
   std::string_view rest(text);
   while (const auto batch = batch_at(rest, batches.next)) {

@@ -3,11 +3,14 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <set>
 
 #include <sys/wait.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "base/durable_file.h"
 #include "unit/evidence/journal_fixture.h"
@@ -72,6 +75,44 @@ TEST_F(JournalRecovery, PositionsThatCannotBeReadAreTheBeginning) {
   const auto journal = open();
   EXPECT_EQ(journal->position("log"), 0U);
   EXPECT_EQ(read(*journal), Texts{"one"});
+}
+
+// As encode_batch() writes it but for eight bytes, with a checksum that is right.
+std::string batch_with(const Texts& texts, JournalPosition position, std::size_t at,
+                       std::uint64_t number) {
+  constexpr std::size_t checksum_at = 24, head_bytes = 32;
+  std::vector<JournalRecord> records;
+  for (const auto& text : texts) records.push_back({.kind = 7, .bytes = text});
+  std::string batch;
+  EXPECT_TRUE(encode_batch(records, position, batch));
+  std::memcpy(batch.data() + at, &number, sizeof number);
+  const auto seed = XXH3_64bits(batch.data(), checksum_at);
+  const auto sum = XXH3_64bits_withSeed(batch.data() + head_bytes, batch.size() - head_bytes, seed);
+  std::memcpy(batch.data() + checksum_at, &sum, sizeof sum);
+  return batch;
+}
+
+TEST_F(JournalRecovery, ABatchThatKnowsOfMoreThanIsBeforeItIsNone) {
+  constexpr std::size_t durable_at = 8;
+  const auto end = append(*open(), {"one"}).value();
+  const auto good = read_whole_file(file()).value().value();
+  for (const auto ahead : {std::uint64_t{1}, std::uint64_t{1000}, ~std::uint64_t{0} - end}) {
+    ASSERT_TRUE(write_file(file(), good + batch_with({"two"}, end, durable_at, end + ahead)));
+    EXPECT_EQ(read(*open()), Texts{"one"});
+  }
+}
+
+TEST_F(JournalRecovery, OfABatchWhoseRecordsAreNotItsBytesNoneIsRead) {
+  constexpr std::size_t second_record_at = 32 + 5 + 8;
+  const auto end = append(*open(), {"one"}).value();
+  const auto good = read_whole_file(file()).value().value();
+  ASSERT_TRUE(
+      write_file(file(), good + batch_with({"12345678", "second"}, end, second_record_at, 1000)));
+  const auto journal = open();
+  const auto together = journal->read(0, 1 << 20).value();
+  EXPECT_EQ(together.next, end);
+  EXPECT_EQ(together.records.size(), 1U);
+  EXPECT_EQ(journal->read(end, 1 << 20).error().code, ErrorCode::corrupt);
 }
 
 TEST_F(JournalRecovery, AMissingFileIsDamage) {
