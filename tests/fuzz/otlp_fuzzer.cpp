@@ -1,26 +1,20 @@
-// Any bytes as the body of /v1/traces or /v1/logs: nothing crashes; a request that is read is
-// written as one that is read again and says the same; its compliance items have the same spans
-// whatever way they came, and one that was given a signature is still the span that was signed.
-#include <cstdlib>
-#include <string>
-#include <string_view>
-
+// Any bytes as the body of /v1/traces or /v1/logs, or of a collector's answer: nothing crashes; a
+// request that is read is written as one that is read again and says the same; its compliance items
+// have the same spans whatever way they came, and one that was given a signature is still the span
+// that was signed.
 #include <boost/json/object.hpp>
 
 #include "base/compression.h"
 #include "base/otlp.h"
 #include "evidence/otlp_mapping.h"
 #include "evidence/span.h"
+#include "fuzz.h"
 
 using namespace betrace::kms;
 
 namespace {
 
 constexpr std::size_t body_bytes_max = 1U << 20;
-
-void must(bool condition) {
-  if (!condition) std::abort();
-}
 
 std::string canonical(const boost::json::object& object) {
   WipedString text;
@@ -60,6 +54,7 @@ void sign_all(OtlpRequest& request) {
     const auto back = SignedSpan::parse(compliance_span_of(request, item).value());
     must(back.fault.empty());
     must(back.statement == statement);
+    must(rfc3339_time(back.timestamp).has_value());
   }
 }
 
@@ -74,6 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                {reinterpret_cast<const char*>(data) + 1, size - 1}, body_bytes_max);
   if (!body) return 0;
   must(body->size() <= body_bytes_max);
+  (void)read_otlp_response(*body);
   auto request = OtlpRequest::decode(signal, encoding, *body);
   if (!request) return 0;
   const auto written = request->encode();

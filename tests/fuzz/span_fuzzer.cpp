@@ -1,6 +1,6 @@
 // Any bytes as the JSON of a span: nothing crashes; a canonical form is its own canonical form, and
-// is accepted again; what can be signed is, as it was signed, one that can be verified.
-#include <cstdlib>
+// is accepted again; what can be signed has a time and is, as it was signed, one that can be
+// verified.
 
 #include <boost/json/value.hpp>
 
@@ -8,14 +8,11 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "evidence/span.h"
+#include "fuzz.h"
 
 using namespace betrace::kms;
 
 namespace {
-
-void must(bool condition) {
-  if (!condition) std::abort();
-}
 
 WipedString canonical(const boost::json::value& value) {
   WipedString text;
@@ -47,5 +44,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto back = SignedSpan::parse(whole.root().as_object());
   must(back.fault.empty());
   must(back.statement == statement);
+  must(rfc3339_time(back.timestamp).has_value());
   return 0;
 }
