@@ -43,11 +43,18 @@ struct Pkcs11Test : testing::Test {
     return static_cast<FakePkcs11*>(get());
   }
 
-  std::unique_ptr<Provider> provider() {
-    return make_provider("pkcs11", world.environment()).value();
+  // By the real clock, as the deadlines of in() are.
+  Result<std::unique_ptr<Provider>> make() {
+    const auto by_order = world.environment();
+    return make_provider("pkcs11", {.settings = by_order.settings,
+                                    .http = by_order.http,
+                                    .clock = system_clock(),
+                                    .environment = by_order.environment,
+                                    .data_dir = by_order.data_dir});
   }
+  std::unique_ptr<Provider> provider() { return make().value(); }
   std::string refusal() {
-    const auto made = make_provider("pkcs11", world.environment());
+    const auto made = make();
     return made ? "accepted" : made.error().message;
   }
   Error trouble() {
@@ -56,6 +63,15 @@ struct Pkcs11Test : testing::Test {
   }
   void until_called(const std::string& function, int times) {
     while (hsm.calls(function) < times) std::this_thread::yield();
+  }
+  // One that nobody gets round to in time does not come as far as the module.
+  void ask_until_one_hangs(Provider& its) {
+    const int before = hsm.calls("C_EncryptInit");
+    hsm.hang("C_EncryptInit", true);
+    while (hsm.calls("C_EncryptInit") == before) {
+      const auto late = its.encrypt(in(std::chrono::milliseconds(20)), Bytes(32), context);
+      EXPECT_EQ(late.error().code, ErrorCode::kms_timeout);
+    }
   }
   static CallContext in(std::chrono::milliseconds time) {
     auto made = CallContext::system("test");
