@@ -59,14 +59,14 @@ bool is_zeros(std::span<const std::uint8_t> bytes) {
   return std::ranges::all_of(bytes, [](auto byte) { return byte == 0; });
 }
 
-CK_RV seal_as(const Form& form, Session& session, std::span<const std::uint8_t> plaintext,
-              const std::string& aad, Bytes& sealed) {
+CK_RV seal_as(const Form& form, Pkcs11Nonces& nonces, Session& session,
+              std::span<const std::uint8_t> plaintext, const std::string& aad, Bytes& sealed) {
   constexpr auto appended_bytes = Pkcs11Gcm::appended_nonce_bytes;
   const auto tagged = plaintext.size() + Pkcs11Gcm::tag_bytes;
   sealed.assign(Pkcs11Gcm::nonce_bytes + tagged + appended_bytes, 0);
-  const auto nonce = std::span(sealed).first(Pkcs11Gcm::nonce_bytes);
+  const auto nonce = std::span(sealed).first<Pkcs11Gcm::nonce_bytes>();
   if (form.nonce == Nonce::ours) {
-    if (const auto code = pkcs11_random(session, nonce); code != CKR_OK) return code;
+    if (const auto code = nonces.take(session, nonce); code != CKR_OK) return code;
   }
   Gcm gcm(form.iv_bits, form.nonce == Nonce::appended ? std::span<std::uint8_t>() : nonce, aad);
   auto& module = session.module();
@@ -98,14 +98,27 @@ CK_RV pkcs11_random(Session& session, std::span<std::uint8_t> out) {
   return CKR_OK;
 }
 
+CK_RV Pkcs11Nonces::take(Session& session, std::span<std::uint8_t, bytes> out) {
+  const std::lock_guard lock(mutex_);
+  if (left_.empty() || epoch_ != session.epoch()) {
+    left_ = {};
+    if (const auto code = pkcs11_random(session, drawn_); code != CKR_OK) return code;
+    left_ = drawn_;
+    epoch_ = session.epoch();
+  }
+  std::ranges::copy(left_.first<bytes>(), out.begin());
+  left_ = left_.subspan(bytes);
+  return CKR_OK;
+}
+
 CK_RV Pkcs11Gcm::seal(Session& session, std::span<const std::uint8_t> plaintext,
                       const std::string& aad, Bytes& sealed) {
   if (const auto known = form_.load(); known != unknown) {
-    return seal_as(forms[known], session, plaintext, aad, sealed);
+    return seal_as(forms[known], nonces_, session, plaintext, aad, sealed);
   }
   CK_RV first = CKR_OK;
   for (std::size_t form = 0; form < forms.size(); ++form) {
-    const auto code = seal_as(forms[form], session, plaintext, aad, sealed);
+    const auto code = seal_as(forms[form], nonces_, session, plaintext, aad, sealed);
     if (code == CKR_OK) {
       form_ = form;
       return code;

@@ -7,8 +7,10 @@
 // another one of 16 bytes, which counts.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <string>
 
@@ -16,9 +18,28 @@
 
 namespace betrace::kms {
 
+// Random bytes of the token, of which sixteen nonces are drawn at a time: to ask costs a twentieth
+// of a call in the process, and a way there and back over a network. Each is used once, and under
+// no other log-in than it was drawn under: where a daemon's memory goes on in two machines, both
+// restored from one snapshot, one of them at most still has its log-in to a device. Thread-safe.
+class Pkcs11Nonces {
+ public:
+  static constexpr std::size_t bytes = 12, at_once = 16;
+
+  // The next one. Answers what the module said.
+  CK_RV take(Pkcs11Token::Session& session, std::span<std::uint8_t, bytes> out);
+
+ private:
+  std::mutex mutex_;  // of all below
+  std::array<std::uint8_t, at_once * bytes> drawn_{};
+  std::span<const std::uint8_t> left_;
+  std::uint64_t epoch_ = 0;
+};
+
 class Pkcs11Gcm {
  public:
-  static constexpr std::size_t nonce_bytes = 12, tag_bytes = 16, appended_nonce_bytes = 16;
+  static constexpr std::size_t nonce_bytes = Pkcs11Nonces::bytes, tag_bytes = 16,
+                               appended_nonce_bytes = 16;
 
   // Answers what the module said.
   CK_RV seal(Pkcs11Token::Session& session, std::span<const std::uint8_t> plaintext,
@@ -29,6 +50,7 @@ class Pkcs11Gcm {
              const std::string& aad, WipedBytes& plaintext, bool& tried) const;
 
  private:
+  Pkcs11Nonces nonces_;
   std::atomic<std::size_t> form_ = unknown;  // that the token has sealed with
   static constexpr std::size_t unknown = ~std::size_t(0);
 };

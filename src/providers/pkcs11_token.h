@@ -48,6 +48,8 @@ class Pkcs11Token {
     CK_FUNCTION_LIST& module() const { return **token_->settings_.module; }
     CK_SESSION_HANDLE handle() const { return handle_; }
     CK_OBJECT_HANDLE key() const { return key_; }
+    // Of the log-in: another one, another number.
+    std::uint64_t epoch() const { return epoch_; }
     // What the module answered shows that sessions and handles are gone: the next are had anew.
     void lose();
 

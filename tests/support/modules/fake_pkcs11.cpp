@@ -154,8 +154,12 @@ CK_RV attributes(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE* wanted, CK_U
   return CKR_OK;
 }
 CK_RV random(CK_SESSION_HANDLE, unsigned char* out, CK_ULONG size) {
-  static std::atomic<unsigned char> next = 1;
-  std::memset(out, next++, size);
+  // No four bytes twice, and none of zeros.
+  static std::atomic<std::uint32_t> next = 1;
+  for (CK_ULONG at = 0; at < size; at += sizeof next) {
+    const std::uint32_t number = next++;
+    std::memcpy(out + at, &number, std::min<CK_ULONG>(sizeof number, size - at));
+  }
   return begin("C_GenerateRandom");
 }
 CK_RV encrypt_init(CK_SESSION_HANDLE, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE) {

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <latch>
+#include <mutex>
+#include <set>
 
 #include "base/encoding.h"
 #include "unit/providers/pkcs11_world.h"
@@ -16,12 +18,59 @@ TEST_F(Pkcs11Test, NamesTokenAndKeyAsRfc7512Does) {
   EXPECT_EQ(made->wrapped.blob.size(), 9U + 12 + 32 + 16);
 }
 
+std::string nonce_of(const Wrapping& wrapped) {
+  return std::string(wrapped.blob.begin() + 9, wrapped.blob.begin() + 9 + 12);
+}
+
+// Each key by a draw of its own, nonces by sixteen.
 TEST_F(Pkcs11Test, KeysAndNoncesAreRandomBytesOfTheToken) {
+  const auto its = provider();
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));  // two nonces: of the trial, and its own
+  const int before = hsm.calls("C_GenerateRandom");
+  for (int i = 0; i < 14; ++i) ASSERT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 14);
+  ASSERT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 14 + 2);
+}
+
+TEST_F(Pkcs11Test, NoNonceIsUsedTwice) {
+  const auto its = provider();
+  std::mutex mutex;
+  std::set<std::string> seen;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        for (int n = 0; n < 50; ++n) {
+          const auto wrapped = its->encrypt(call, Bytes(32), context);
+          const std::lock_guard lock(mutex);
+          if (wrapped) seen.insert(nonce_of(*wrapped));
+        }
+      });
+    }
+  }
+  EXPECT_EQ(seen.size(), 8 * 50);
+}
+
+// Else two machines that one daemon's memory goes on in would use the same ones.
+TEST_F(Pkcs11Test, NoncesOfALogInThatIsLostAreNotUsed) {
   const auto its = provider();
   ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
   const int before = hsm.calls("C_GenerateRandom");
-  ASSERT_TRUE(its->generate_data_key(call, context));
-  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 2);
+  hsm.answer("C_EncryptInit", CKR_SESSION_HANDLE_INVALID, 1);
+  ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  EXPECT_EQ(hsm.calls("C_Login"), 2);
+  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 1);
+}
+
+TEST_F(Pkcs11Test, ADrawThatFailsIsNoNonce) {
+  const auto its = provider();
+  for (int i = 0; i < 15; ++i) ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  hsm.answer("C_GenerateRandom", CKR_GENERAL_ERROR, 1);
+  EXPECT_EQ(its->encrypt(call, Bytes(32), context).error().type, "CKR_GENERAL_ERROR");
+  const int before = hsm.calls("C_GenerateRandom");
+  EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+  EXPECT_EQ(hsm.calls("C_GenerateRandom"), before + 1);
 }
 
 TEST_F(Pkcs11Test, ATokenWithoutAGeneratorLeavesThemToTheOperatingSystem) {
