@@ -8,7 +8,7 @@
 
 #include "betrace/kms/provider.h"
 
-#include "base/executor.h"
+#include "providers/punctual_threads.h"
 
 namespace betrace::kms {
 
@@ -32,16 +32,13 @@ class PunctualProvider final : public Provider {
   Result<MasterKeyInfo> describe_key(const CallContext& call) override;
 
  private:
-  struct Calls;
-
   template <class T, class Work>
   Result<T> punctually(const CallContext& call, Work work);
   std::unexpected<Error> late() const;
 
   const std::shared_ptr<Provider> inner_;
   const std::size_t calls_max_;
-  const std::shared_ptr<Calls> calls_;
-  std::unique_ptr<ThreadPool> threads_;
+  PunctualThreads threads_;
 };
 
 }  // namespace betrace::kms

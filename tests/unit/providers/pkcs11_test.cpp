@@ -275,6 +275,15 @@ TEST_F(Pkcs11Test, AModuleThatHangsKeepsNobodyPastItsDeadline) {
   }
 }
 
+// Where callers and threads look for each other instead of sleeping.
+TEST_F(Pkcs11Test, AModuleThatHangsAfterManyCallsKeepsNobodyPastItsDeadline) {
+  const auto its = provider();
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
+  ask_until_one_hangs(*its);
+  hsm.hang("C_EncryptInit", false);
+  EXPECT_TRUE(its->encrypt(call, Bytes(32), context));
+}
+
 TEST_F(Pkcs11Test, CallsThatHangTakeNoMoreThanSixteenThreads) {
   const auto its = provider();
   ASSERT_TRUE(its->encrypt(call, Bytes(32), context));
