@@ -69,8 +69,12 @@ def test_what_was_acknowledged_is_in_the_log_and_downstream_however_often_it_is_
         next_in_line.status = rng.choice([lambda _: 200, lambda _: 503,
                                           lambda _: rng.choice([200, 503])])
     next_in_line.status = lambda _: 200
-    until(lambda: all(number in arrived for number in taken), 120, "what was acknowledged to arrive",
-          every=0.2)
+
+    def all_arrived():
+        missing = [number for number in taken if number not in arrived]
+        assert not missing, f"{len(missing)} of {len(taken)} are not there, the first: {missing[:3]}"
+        return True
+    until(all_arrived, 120, "what was acknowledged to arrive", every=0.5)
     until(lambda: daemon.metric(QUEUE) == 0, 60, "an empty queue")
     print(f"{KILLS} kills, {len(taken)} spans acknowledged, {len(arrived)} arrived")
     assert len(taken) >= 10 * KILLS
@@ -146,7 +150,7 @@ def test_a_long_outage_of_the_next_in_line_costs_disk_not_memory_and_loses_nothi
         until_taken(SPANS, "the outage's spans")
         lasted, queued = time.monotonic() - began, daemon.metric(QUEUE)
         in_outage = load.answers[before:]
-        assert journal_bytes(daemon) >= queued >= 100 * SPANS
+        assert journal_bytes(daemon) >= queued >= 300 * SPANS
         next_in_line.status = lambda _: 200
         came_back = time.monotonic()
         until(lambda: daemon.metric(QUEUE) == 0, 60 + 10 * SPANS / RATE, "the queue to be empty",
@@ -168,6 +172,7 @@ def test_a_long_outage_of_the_next_in_line_costs_disk_not_memory_and_loses_nothi
     assert daemon.metric('kms_otlp_items_total{signal="traces",result="signed"}') == signed
     assert sum(size_of(checkpoint(daemon, tenant).read_text()) for tenant in TENANTS) == signed
     assert journal_bytes(daemon) <= 2 * 64 << 20  # what has arrived is removed but for a segment
-    _, early, *later = memory
+    (_, early, *later), peak = memory, daemon.memory()[1]
+    print(f"{peak:.0f} MiB at the most, in the end")
     assert max(now for now, _ in later) <= early[0] + MEMORY_MORE, "MiB"
-    assert daemon.memory()[1] <= early[1] + MEMORY_MORE, "MiB at the most"
+    assert peak <= early[1] + MEMORY_MORE, "MiB at the most"
