@@ -134,6 +134,20 @@ class Requests:
             "function request() at = at % #requests + 1; return requests[at] end\n")
 
 
+class FileRequest:
+    """One POST of a file's bytes, again and again; it has to stay where it is."""
+
+    def __init__(self, folder, path, file, headers):
+        self.script = pathlib.Path(folder) / "load.lua"
+        fields = ", ".join(f"[{json.dumps(k)}]={json.dumps(v)}" for k, v in headers.items())
+        self.script.write_text(
+            f"local body = io.open({json.dumps(str(file))}, 'rb'):read('*a')\n"
+            "function init(args)\n"
+            f"  one = wrk.format('POST', {json.dumps(path)}, {{{fields}}}, body)\n"
+            "end\n"
+            "function request() return one end\n")
+
+
 def load(server, port, requests, connections=64, seconds=2.0):
     """Answers requests per second and the server's processor microseconds per request."""
     duration = max(1, round(seconds))

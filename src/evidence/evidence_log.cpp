@@ -27,14 +27,12 @@ constexpr std::size_t replay_bytes = 8U << 20;
 const std::string consumer = "log";
 
 // "tenant NUL index leaf": a tenant's name has no NUL.
-std::string record_of(const EvidenceLog::Leaf& leaf, std::uint64_t index) {
-  std::string bytes;
-  bytes.reserve(leaf.tenant.str().size() + 1 + sizeof index + leaf.bytes.size());
-  bytes += leaf.tenant.str();
-  bytes += '\0';
-  bytes.append(reinterpret_cast<const char*>(&index), sizeof index);
-  bytes += leaf.bytes;
-  return bytes;
+JournalRecord record_of(EvidenceLog::Leaf leaf, std::uint64_t index) {
+  JournalRecord record{
+      .kind = EvidenceLog::leaf_record, .bytes = std::move(leaf.bytes), .head = leaf.tenant.str()};
+  record.head += '\0';
+  record.head.append(reinterpret_cast<const char*>(&index), sizeof index);
+  return record;
 }
 
 struct LeafRecord {
@@ -233,8 +231,9 @@ Result<std::vector<JournalRecord>> EvidenceLog::number(Batch& batch) {
   batch.indices = TRY(place(batch));
   batch.numbered = true;
   auto records = batch.also ? batch.also(batch.indices) : std::vector<JournalRecord>();
+  records.reserve(records.size() + batch.leaves.size());
   for (std::size_t i = 0; i < batch.leaves.size(); ++i) {
-    records.push_back({.kind = leaf_record, .bytes = record_of(batch.leaves[i], batch.indices[i])});
+    records.push_back(record_of(std::move(batch.leaves[i]), batch.indices[i]));
   }
   return records;
 }

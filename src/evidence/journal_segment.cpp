@@ -142,7 +142,9 @@ JournalDisk JournalDisk::real() {
 Status encode_batch(const std::vector<JournalRecord>& records, JournalPosition durable,
                     std::string& out) {
   std::size_t size = 0;
-  for (const auto& record : records) size += record_head_bytes + record.bytes.size();
+  for (const auto& record : records) {
+    size += record_head_bytes + record.head.size() + record.bytes.size();
+  }
   if (size > batch_bytes_max) {
     return fail(ErrorCode::payload_too_large,
                 fmt::format("{} bytes of evidence at once; at most {} go into one batch", size,
@@ -152,8 +154,9 @@ Status encode_batch(const std::vector<JournalRecord>& records, JournalPosition d
   out.reserve(begin + sizeof(BatchHead) + size);
   out.resize(begin + sizeof(BatchHead));
   for (const auto& record : records) {
-    append_number(out, static_cast<std::uint32_t>(record.bytes.size()));
+    append_number(out, static_cast<std::uint32_t>(record.head.size() + record.bytes.size()));
     out += static_cast<char>(record.kind);
+    out += record.head;
     out += record.bytes;
   }
   BatchHead head{

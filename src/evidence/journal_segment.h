@@ -18,6 +18,7 @@ namespace betrace::kms {
 struct JournalRecord {
   std::uint8_t kind = 0;
   std::string bytes;
+  std::string head = {};  // is written before the bytes, and read as their beginning
 };
 
 using JournalPosition = std::uint64_t;

@@ -116,7 +116,9 @@ Result<TileWriter> TileWriter::resume(const std::string& folder, std::uint64_t s
 void TileWriter::add_entry(ByteView leaf) {
   if (bundles_.empty()) bundles_.emplace_back();
   if (bundles_.back().count == tile_width) {
+    const auto likely = bundles_.back().content.size();  // as large as the one before
     bundles_.push_back({.index = bundles_.back().index + 1, .content = {}});
+    bundles_.back().content.reserve(likely);
   }
   auto& bundle = bundles_.back();
   bundle.content += static_cast<char>(leaf.size() >> 8);
