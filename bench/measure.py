@@ -67,12 +67,14 @@ class Server:
         if self.process.stdout:
             self.process.stdout.close()
 
-    def cpu_seconds(self):
-        """Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths."""
+    def cpu_seconds(self, thread=None):
+        """Of all threads, or those of that name, to the nanosecond: /proc/PID/stat counts in
+        hundredths."""
         total = 0
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
-                total += int((task / "schedstat").read_text().split()[0])
+                if thread in (None, (task / "comm").read_text().strip()):
+                    total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
     def resident_bytes(self):
@@ -160,7 +162,7 @@ def load(server, port, requests, connections=64, seconds=2.0):
     if bad or "Socket errors" in run.stdout:
         raise RuntimeError("the load met errors:\n" + run.stdout)
     count = int(re.search(r"(\d+) requests in", run.stdout)[1])
-    return {"rate": count / duration, "cpu_us": spent / count * 1e6}
+    return {"rate": count / duration, "count": count, "cpu_us": spent / count * 1e6}
 
 
 def median(values):

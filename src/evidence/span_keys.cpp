@@ -1,5 +1,6 @@
 #include "evidence/span_keys.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -37,6 +38,14 @@ struct SpanJob {
     if (--open == 0) done(std::move(outcomes));
   }
 };
+
+Status check_active(const std::vector<PublicKey>& keys, const TenantId& tenant) {
+  const auto is_active = [](const PublicKey& key) { return key.state == KeyState::active; };
+  if (std::ranges::any_of(keys, is_active)) return {};
+  return fail(
+      ErrorCode::destroyed,
+      fmt::format("tenant {} has no active key: its keys were revoked or destroyed", tenant.str()));
+}
 
 }  // namespace
 
@@ -129,20 +138,18 @@ void SpanKeys::find_tenants(const CallContext& call, Tenants tenants,
   const auto search = std::make_shared<Search>(std::move(tenants), std::move(done));
   search->open = search->tenants.size() + 1;
   for (auto& [tenant, status] : search->tenants) {
-    const auto take = [search, &status, tenant](const Result<TenantDescription>& found) {
-      if (!found) {
-        status = std::unexpected(found.error());
-      } else if (found->tenant.destroyed) {
-        status = fail(ErrorCode::destroyed,
-                      fmt::format("tenant {} and its keys were destroyed", tenant.str()));
-      }
+    const auto take = [search, &status](Status found) {
+      status = std::move(found);
       search->close();
     };
-    keys_.describe_tenant(
-        call, tenant, [this, call, tenant, take](const Result<TenantDescription>& found) {
-          const bool absent = !found && found.error().code == ErrorCode::tenant_not_found;
-          if (!absent || !create_tenant_) return take(found);
-          create_tenant_(call, tenant, take);
+    keys_.public_keys(
+        call, tenant, [this, call, tenant, take](const Result<std::vector<PublicKey>>& keys) {
+          if (keys) return take(check_active(*keys, tenant));
+          const bool absent = keys.error().code == ErrorCode::tenant_not_found;
+          if (!absent || !create_tenant_) return take(std::unexpected(keys.error()));
+          create_tenant_(call, tenant, [take](const Result<TenantDescription>& created) {
+            take(created ? Status() : std::unexpected(created.error()));
+          });
         });
   }
   search->close();

@@ -29,8 +29,9 @@ class SpanKeys {
   void sign(const CallContext& call, std::vector<const ComplianceSpan*> spans,
             std::move_only_function<void(Signatures)> done) const;
 
-  // Whether each tenant is there, or could be made. Errors of each: tenant_not_found, destroyed,
-  // store_unavailable, overloaded; those of making it.
+  // Whether each tenant has an active signing key, or could be made; the key itself is not needed,
+  // nor the provider. Errors of each: tenant_not_found, destroyed, store_unavailable, overloaded;
+  // those of making it.
   using Tenants = std::map<TenantId, Status>;
   void find_tenants(const CallContext& call, Tenants tenants,
                     std::move_only_function<void(Tenants)> done) const;
