@@ -18,6 +18,7 @@
 #include <boost/json/object.hpp>
 #include <fmt/format.h>
 
+#include "app/hardening.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "evidence/evidence_log.h"
@@ -136,6 +137,7 @@ int measure_verification() {
 }  // namespace betrace::kms
 
 int main(int argc, char** argv) {
+  betrace::kms::tune_heap();  // as the daemon's
   if (argc == 3) return betrace::kms::measure_otlp(argv[1], argv[2]);
   return argc == 2 ? betrace::kms::measure_append(argv[1]) : betrace::kms::measure_verification();
 }
