@@ -164,7 +164,8 @@ def test_the_program_reports_to_people_and_to_programs(evidence, written, tmp_pa
         assert "on trust" not in done.stdout and "--checkpoint" not in done.stdout
     done = run_python(path, "--json", "--checkpoint", held, "--log-key", log_key)
     answer = json.loads(done.stdout)
-    assert set(answer) == {"valid", "tenantId", "leaves", "validSpans", "problems", "checkpoint",
+    assert set(answer) == {"valid", "tenantId", "leaves", "validSpans", "loggedSpans",
+                           "problems", "checkpoint",
                            "held", "serviceKeyPinned", "logKeyPinned", "byControl"}
     assert (answer["valid"], answer["tenantId"], answer["problems"]) == (True, "acme", [])
     assert (answer["serviceKeyPinned"], answer["logKeyPinned"]) == (False, True)
