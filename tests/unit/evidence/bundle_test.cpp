@@ -68,6 +68,12 @@ class BundleTest : public LoggedEvidence {
     return text;
   }
   std::string checkpoint() { return archive->checkpoint(acme).value(); }
+  void put_leaf(std::string leaf) {
+    std::promise<void> done;
+    slot->get().value()->append({{acme, std::move(leaf)}}, {},
+                                [&](const auto&) { done.set_value(); });
+    done.get_future().get();
+  }
 };
 
 TEST_F(BundleTest, VerifiesWithItsCountsAndSaysWhatItCannotShow) {
@@ -174,19 +180,13 @@ TEST_F(BundleTest, StrippedSignaturesAndDowngradedStatusesAreNoticedEvenWhereThe
   // Whoever has the log could put unsigned spans into it: they do not count as signed.
   sign_some(0, 3);
   checkpoint();
-  auto& log = *slot->get().value();
   auto span = archive->leaves(acme, 0, 1, 1 << 20).value().front();
-  const auto put = [&](std::string leaf) {
-    std::promise<void> done;
-    log.append({{acme, std::move(leaf)}}, {}, [&](const auto&) { done.set_value(); });
-    done.get_future().get();
-  };
   auto stripped = boost::json::parse(span).as_object();
   stripped.erase("signature");
-  put(boost::json::serialize(stripped));
+  put_leaf(boost::json::serialize(stripped));
   auto failed = boost::json::parse(span).as_object();
   failed["status"] = "signing_failed";
-  put(boost::json::serialize(failed));
+  put_leaf(boost::json::serialize(failed));
   const auto report = report_on(bundle(acme)).value();
   EXPECT_EQ(report.problem_count, 2U) << report_text(report);
   EXPECT_EQ(report.valid_spans, 3U);
@@ -218,7 +218,9 @@ TEST_F(BundleTest, AKeyThatWasRevokedAtNoTimeProvesNothingAndIsReportedSo) {
 }
 
 TEST_F(BundleTest, RandomEditsNeverVerify) {
-  sign_some(0, 9);
+  sign_some(0, 8);
+  put_leaf(R"({"control":"CC6_1","framework":"soc2","status":"logged","tenantId":"acme",)"
+           R"("timestamp":"2026-01-09T00:00:00Z"})");
   checkpoint();
   sign_some(9, 14);
   const auto held = checkpoint();
