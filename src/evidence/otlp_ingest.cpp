@@ -34,6 +34,13 @@ Result<OtlpEncoding> encoding_of(std::string_view content_type) {
                           type.substr(0, 64)));
 }
 
+template <class Items>
+auto spans_of(const Items& items) {
+  std::vector<decltype(&items.front().span)> spans;
+  for (const auto& each : items) spans.push_back(&each.span);
+  return spans;
+}
+
 }  // namespace
 
 struct OtlpIngest::Job {
@@ -142,9 +149,7 @@ void OtlpIngest::sort(Job& job) const {
 }
 
 void OtlpIngest::sign(const std::shared_ptr<Job>& job, Next next) const {
-  std::vector<const ComplianceSpan*> spans;
-  for (const auto& each : job->fresh) spans.push_back(&each.span);
-  keys_.sign(job->call, std::move(spans),
+  keys_.sign(job->call, spans_of(job->fresh),
              [job, next = std::move(next)](const SpanKeys::Signatures& made) mutable {
                for (std::size_t n = 0; n < made.size(); ++n) {
                  const auto& fresh = job->fresh[n];
@@ -181,9 +186,7 @@ void OtlpIngest::admit(const std::shared_ptr<Job>& job, Next next) const {
 }
 
 void OtlpIngest::verify(const std::shared_ptr<Job>& job, Next next) const {
-  std::vector<const SignedSpan*> spans;
-  for (const auto& each : job->came_signed) spans.push_back(&each.span);
-  keys_.verify(job->call, std::move(spans),
+  keys_.verify(job->call, spans_of(job->came_signed),
                [job, next = std::move(next)](const SpanKeys::Verifications& verified) mutable {
                  for (std::size_t n = 0; n < verified.size(); ++n) {
                    const auto& came = job->came_signed[n];
@@ -194,9 +197,7 @@ void OtlpIngest::verify(const std::shared_ptr<Job>& job, Next next) const {
 }
 
 void OtlpIngest::look_up(const std::shared_ptr<Job>& job, Next next) const {
-  std::vector<const LoggedSpan*> spans;
-  for (const auto& each : job->came_logged) spans.push_back(&each.span);
-  logged_.verify(std::move(spans),
+  logged_.verify(spans_of(job->came_logged),
                  [job, next = std::move(next)](const LoggedSpans::Verdicts& verdicts) mutable {
                    for (std::size_t n = 0; n < verdicts.size(); ++n) {
                      job->take_verdict(job->came_logged[n].item, verdicts[n]);

@@ -174,5 +174,5 @@ def test_a_long_outage_of_the_next_in_line_costs_disk_not_memory_and_loses_nothi
     assert journal_bytes(daemon) <= 2 * 64 << 20  # what has arrived is removed but for a segment
     (_, early, *later), peak = memory, daemon.memory()[1]
     print(f"{peak:.0f} MiB at the most, in the end")
-    assert max(now for now, _ in later) <= early[0] + MEMORY_MORE, "MiB"
+    assert max(resident for resident, _ in later) <= early[0] + MEMORY_MORE, "MiB"
     assert peak <= early[1] + MEMORY_MORE, "MiB at the most"

@@ -8,22 +8,12 @@
 #include "evidence/checkpoint.h"
 #include "evidence/merkle.h"
 #include "fuzz.h"
+#include "support/signed_note.h"
 
 using namespace betrace::kms;
 using namespace std::literals;
 
 namespace {
-
-// From the documentation of golang.org/x/mod/sumdb/note.
-constexpr std::string_view their_key =
-    "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-constexpr std::string_view their_note =
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-    "\n"
-    "\u2014 PeterNeumann "
-    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-    "\n";
 
 // --- keys, checkpoints, notes -------------------------------------------------------------------
 

@@ -5,22 +5,12 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "support/signed_note.h"
 
 namespace betrace::kms {
 namespace {
 
 using namespace std::chrono_literals;
-
-// From the documentation of golang.org/x/mod/sumdb/note.
-constexpr std::string_view their_key =
-    "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-constexpr std::string_view their_note =
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-    "\n"
-    "\u2014 PeterNeumann "
-    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-    "\n";
 
 struct LogKey {
   SecretBytes secret = ed25519_key_from_seed(SecretBytes::copy_of(Bytes(32, 7)));
