@@ -61,7 +61,7 @@ TEST(SecretBytes, LivesInMemoryThatIsLeftOutOfDumps) {
   }
   EXPECT_NE(flags.find(" dd"), std::string::npos) << flags;
   EXPECT_NE(flags.find(" wf"), std::string::npos) << flags;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef BETRACE_SANITIZED
   // The sanitizers make mlock(2) succeed and do nothing.
   if (secret_memory_state().locked) {
     EXPECT_NE(flags.find(" lo"), std::string::npos) << flags;

@@ -260,8 +260,8 @@ TEST(HttpLimits, TooManyConnectionsAre503) {
   EXPECT_EQ(fourth.receive().body, "4");
 }
 
-// Not under asan: its check of vptrs needs descriptors of its own to look at memory.
-#ifndef __SANITIZE_ADDRESS__
+// Not under the sanitizers: asan's check of vptrs needs descriptors of its own to look at memory.
+#ifndef BETRACE_SANITIZED
 TEST(HttpLimits, RecoversFromRunningOutOfDescriptors) {
   Running running;
   RawClient before(running.port());
