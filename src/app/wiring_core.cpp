@@ -252,7 +252,8 @@ Status make_life_of_keys(Core::Parts& parts, const Config& config) {
                      .epochs = *parts.epochs,
                      .witness = *parts.witness,
                      .provider_threads = *parts.provider_threads,
-                     .clock = system_clock()},
+                     .clock = system_clock(),
+                     .before_revocation = [&parts] { publish_evidence(parts); }},
       LifecycleOptions{.ciphertext_age_max =
                            days(config.integer("kms.rotation.max-ciphertext-age-days"))});
   auto schedule = TRY(RotationSchedule::make(*parts.store, system_clock(),
@@ -392,9 +393,9 @@ void Core::start(const Config& config) {
 Core::~Core() {
   auto& parts = *parts_;
   // Those who make work first, then those who do it, then what they do it with.
+  parts.doctor.reset();
   parts.evidence_log.reset();
   parts.push.reset();
-  parts.doctor.reset();
   parts.rotation.reset();
   parts.migrator.reset();
   parts.housekeeper.reset();

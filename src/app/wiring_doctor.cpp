@@ -25,6 +25,7 @@ std::unique_ptr<ServiceDoctor> make_service_doctor(Core::Parts& parts, const Con
                 facts.memory_locked = secret_memory_state().locked;
                 return facts;
               },
+          .evidence = evidence_facts(parts, config),
           .exchanges =
               [&http = *parts.http](ProviderFacts& facts) {
                 const auto seen = http.seen();

@@ -110,4 +110,35 @@ Status make_evidence_log(Core::Parts& parts, const Config& config) {
   return {};
 }
 
+void publish_evidence(const Core::Parts& parts) {
+  if (!parts.evidence_log) return;
+  const auto log = parts.evidence_log->get();
+  const auto status = log ? (*log)->publish() : std::unexpected(log.error());
+  if (status) return;
+  logger(log_category::kms)
+      .warn("Before a key was revoked no checkpoint could be made: {}", status.error().message);
+}
+
+std::function<EvidenceFacts()> evidence_facts(const Core::Parts& parts, const Config& config) {
+  if (!config.flag("betrace.evidence.log.enabled")) return nullptr;
+  EvidenceFacts known{
+      .folder = config.text("betrace.evidence.log.folder"),
+      .next_in_line = config.text("betrace.otlp.forward-endpoint"),
+      .queue_bytes_max = static_cast<std::uint64_t>(config.integer("betrace.otlp.queue-bytes"))};
+  return [&parts, known] {
+    auto facts = known;
+    if (!parts.evidence_log) return facts;
+    const auto log = parts.evidence_log->get();
+    if (!log) {
+      facts.unusable = log.error().message;
+      return facts;
+    }
+    facts.unpublished = (*log)->trouble();
+    if (!facts.next_in_line.empty()) {
+      facts.queue_bytes = (*log)->journal().bytes_behind(std::string(OtlpForwarder::consumer));
+    }
+    return facts;
+  };
+}
+
 }  // namespace betrace::kms

@@ -74,5 +74,9 @@ Result<std::string> store_file(const Config& config);
 Status check_history(Core::Parts& parts, const Config& config);
 // The evidence log, unless it is switched off. Errors: invalid_argument, naming the key.
 Status make_evidence_log(Core::Parts& parts, const Config& config);
+// A checkpoint over all that was signed until now; why there is none goes into the log.
+void publish_evidence(const Core::Parts& parts);
+// What doctor wants to know of the log; null where there is none.
+std::function<EvidenceFacts()> evidence_facts(const Core::Parts& parts, const Config& config);
 
 }  // namespace betrace::kms

@@ -90,6 +90,15 @@ struct HostFacts {
   std::optional<bool> memory_locked;
 };
 
+// Where compliance spans go into a log.
+struct EvidenceFacts {
+  std::string folder;
+  std::string unusable;      // why no compliance span is signed; empty: they are
+  std::string unpublished;   // why the last checkpoint was not made; empty: it was
+  std::string next_in_line;  // that takes OTLP; empty: it goes nowhere
+  std::uint64_t queue_bytes = 0, queue_bytes_max = 0;  // of what waits for that
+};
+
 struct DoctorFacts {
   SystemTime now;
   ConfigFacts config;
@@ -98,6 +107,7 @@ struct DoctorFacts {
   std::vector<BreakerReport> breakers;
   std::optional<UsageFacts> usage;
   std::optional<StoreFacts> store;
+  std::optional<EvidenceFacts> evidence;
   HostFacts host;
   // The service could not be asked, and why. For the command only.
   std::optional<std::string> service_unreachable;

@@ -27,6 +27,8 @@ constexpr FindingKind kinds[] = {
   {"wrapped-elsewhere",     own},
   {"wrapped-once",          own},
   {"breaker-open",          "Issue 10"},
+  {"evidence-log",          own},
+  {"otlp-queue",            own},
   {"rotation-overdue",      "Issue 7"},
   {"context-mismatch",      "Issue 8"},
   {"high-latency",          "Issue 4"},

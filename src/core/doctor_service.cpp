@@ -1,4 +1,4 @@
-// What the running service shows: breakers, rotation, the store and what is in it.
+// What the running service shows: breakers, rotation, the store and what is in it, evidence.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -141,6 +141,35 @@ void find_store(const DoctorFacts& facts, Findings& out) {
                "ls -la " + shell_word(facts.config.data_dir)};
 }
 
+void find_evidence_log(const EvidenceFacts& evidence, Findings& out) {
+  if (evidence.unusable.empty() && evidence.unpublished.empty()) return;
+  const bool unusable = !evidence.unusable.empty();
+  auto& it = out.emplace_back(
+      unusable ? finding("evidence-log", Severity::critical, "No compliance spans are signed")
+               : finding("evidence-log", Severity::warning, "Evidence gets no checkpoints"));
+  it.evidence = unusable ? evidence.unusable : evidence.unpublished;
+  it.cause = unusable ? "Another process has the log's folder, or a file in it is damaged"
+                      : "The log's folder cannot be written, or the provider does not open its key";
+  it.remedy = {"df -h " + shell_word(evidence.folder), "ls -la " + shell_word(evidence.folder)};
+}
+
+void find_otlp_queue(const DoctorFacts& facts, Findings& out) {
+  const auto& evidence = *facts.evidence;
+  if (evidence.next_in_line.empty() || evidence.queue_bytes < evidence.queue_bytes_max / 2) return;
+  const bool full = evidence.queue_bytes >= evidence.queue_bytes_max / 10 * 9;
+  auto& it = out.emplace_back(
+      finding("otlp-queue", full ? Severity::critical : Severity::warning,
+              fmt::format("{} MiB of OTLP wait to be forwarded", evidence.queue_bytes >> 20)));
+  it.evidence =
+      fmt::format("{} has not taken them; when {} MiB wait, what comes in is refused (429)",
+                  evidence.next_in_line, evidence.queue_bytes_max >> 20);
+  it.cause = "The next in line is away, refuses, or is slower than what comes in";
+  it.remedy = {"curl -sv -o /dev/null " + shell_word(evidence.next_in_line),
+               fmt::format("curl -s {}/q/metrics | grep kms_otlp", facts.config.url),
+               set_command(facts.config, "betrace.otlp.queue-bytes",
+                           std::to_string(2 * evidence.queue_bytes_max))};
+}
+
 }  // namespace
 
 void diagnose_service(const DoctorFacts& facts, Findings& out) {
@@ -149,6 +178,10 @@ void diagnose_service(const DoctorFacts& facts, Findings& out) {
   find_rotation(facts, out);
   find_wrappings(facts, out);
   find_wrapped_once(facts, out);
+  if (facts.evidence) {
+    find_evidence_log(*facts.evidence, out);
+    find_otlp_queue(facts, out);
+  }
   if (!facts.service_unreachable) return;
   auto& it = out.emplace_back(
       finding("service-unreachable", Severity::warning, "The service does not answer"));

@@ -66,6 +66,7 @@ Result<Revocation> Lifecycle::revoke_now(const CallContext& call, const TenantId
     if (key.state == KeyState::destroyed) {
       return fail(ErrorCode::destroyed, fmt::format("key {} was destroyed", id.str()));
     }
+    if (key.type == KeyType::signing && parts_.before_revocation) parts_.before_revocation();
     const change::Transition step{.key = id,
                                   .from = key.state,
                                   .to = KeyState::revoked,

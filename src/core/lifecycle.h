@@ -9,6 +9,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "betrace/kms/clock.h"
@@ -33,6 +34,9 @@ struct LifecycleParts {
   Witness& witness;
   Executor& provider_threads;
   const Clock& clock;
+  // Called before a signing key is revoked, on a provider thread: the last moment to prove what it
+  // has signed older than its revocation.
+  std::function<void()> before_revocation = {};
 };
 
 struct LifecycleOptions {
@@ -42,7 +46,8 @@ struct LifecycleOptions {
 
 class Lifecycle final : public KeyLifecycle {
  public:
-  Lifecycle(LifecycleParts parts, LifecycleOptions options) : parts_(parts), options_(options) {}
+  Lifecycle(LifecycleParts parts, LifecycleOptions options)
+      : parts_(std::move(parts)), options_(options) {}
 
   void revoke(CallContext call, TenantId tenant, KeyId key, std::string reason,
               Done<Revocation> done) override;

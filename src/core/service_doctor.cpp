@@ -77,9 +77,11 @@ void ServiceDoctor::refresh() {
   }
   auto store = read_store(before);
   auto host = parts_.host ? parts_.host() : HostFacts();
+  auto evidence = parts_.evidence ? std::optional(parts_.evidence()) : std::nullopt;
   const std::lock_guard lock(mutex_);
   store_ = std::move(store);
   host_ = std::move(host);
+  evidence_ = std::move(evidence);
 }
 
 UsageMeter::Counters ServiceDoctor::counters() const {
@@ -110,6 +112,7 @@ DoctorReport ServiceDoctor::report() const {
     const std::lock_guard lock(mutex_);
     facts.store = store_;
     facts.host = host_;
+    facts.evidence = evidence_;
   }
   return diagnose(facts);
 }

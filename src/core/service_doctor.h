@@ -34,7 +34,8 @@ class ServiceDoctor final : public Doctor {
     const Monitor* second = nullptr;     // of the second provider, where there is one
     const Remedies* second_remedies = nullptr;
     const Clock& clock;
-    std::function<HostFacts()> host;  // may block on the disk
+    std::function<HostFacts()> host;               // may block on the disk
+    std::function<EvidenceFacts()> evidence = {};  // none: there is no evidence log
     // How the provider's bytes travelled: fills in phases and clock skew.
     std::function<void(ProviderFacts&)> exchanges;
   };
@@ -53,9 +54,10 @@ class ServiceDoctor final : public Doctor {
   const Parts parts_;
   const ConfigFacts config_;
   UsageMeter meter_;
-  mutable std::mutex mutex_;  // of the two below
+  mutable std::mutex mutex_;  // of the three below
   std::optional<StoreFacts> store_;
   HostFacts host_;
+  std::optional<EvidenceFacts> evidence_;
   std::jthread thread_;
 };
 

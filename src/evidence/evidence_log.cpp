@@ -398,6 +398,11 @@ std::string EvidenceLog::origin_of(std::string_view name, const TenantId& tenant
   return fmt::format("{}/{}", name, tenant.str());
 }
 
+std::string EvidenceLog::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
 std::string EvidenceLog::name() const {
   const std::lock_guard lock(mutex_);
   return name_;

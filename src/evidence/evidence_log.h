@@ -93,6 +93,8 @@ class EvidenceLog {
   // The first line of a tenant's checkpoints.
   static std::string origin_of(std::string_view name, const TenantId& tenant);
   Journal& journal() { return *journal_; }
+  // Why nothing could be published the last time; empty: it could.
+  std::string trouble() const;
 
  private:
   struct Tenant {

@@ -235,6 +235,38 @@ TEST_F(DoctorRules, SayThatTheStoreDoesNotAnswer) {
   EXPECT_TRUE(holds(only("store-unavailable").evidence, "disk I/O error"));
 }
 
+TEST_F(DoctorRules, SayWhyNoComplianceSpansAreSigned) {
+  facts.evidence = EvidenceFacts{.folder = "/var/lib/betrace/evidence"};
+  EXPECT_TRUE(diagnose(facts).findings.empty());
+  facts.evidence->unusable = "another process uses it";
+  auto it = only("evidence-log");
+  EXPECT_EQ(it.severity, Severity::critical);
+  EXPECT_TRUE(holds(it.evidence, "another process uses it"));
+  EXPECT_TRUE(has(it, "ls -la /var/lib/betrace/evidence"));
+  facts.evidence->unusable.clear();
+  facts.evidence->unpublished = "No space left on device";
+  it = only("evidence-log");
+  EXPECT_EQ(it.severity, Severity::warning);
+  EXPECT_TRUE(holds(it.evidence, "No space left on device"));
+}
+
+TEST_F(DoctorRules, SayThatOtlpIsNotTakenByTheNextInLine) {
+  facts.evidence = EvidenceFacts{.next_in_line = "http://collector:4318",
+                                 .queue_bytes = 499 << 20,
+                                 .queue_bytes_max = 1000 << 20};
+  EXPECT_TRUE(diagnose(facts).findings.empty());
+  facts.evidence->queue_bytes = 500 << 20;
+  auto it = only("otlp-queue");
+  EXPECT_EQ(it.severity, Severity::warning);
+  EXPECT_TRUE(holds(it.title, "500 MiB"));
+  EXPECT_TRUE(holds(it.evidence, "http://collector:4318 has not taken them; when 1000 MiB wait"));
+  EXPECT_TRUE(has(it, "curl -sv -o /dev/null http://collector:4318"));
+  facts.evidence->queue_bytes = 900 << 20;
+  EXPECT_EQ(only("otlp-queue").severity, Severity::critical);
+  facts.evidence->next_in_line.clear();
+  EXPECT_TRUE(diagnose(facts).findings.empty()) << "nothing waits for nobody";
+}
+
 TEST_F(DoctorRules, SayThatTheServiceDoesNotAnswer) {
   facts.service_unreachable = "cannot reach the service at http://127.0.0.1:8080";
   EXPECT_EQ(only("service-unreachable").severity, Severity::warning);

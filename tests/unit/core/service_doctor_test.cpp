@@ -16,6 +16,7 @@ struct ServiceDoctorTest : ServiceFixture {
   FakeMigration migration;
   void SetUp() override { migration.known.holders.clear(); }
   HostFacts host;
+  EvidenceFacts evidence;
   ConfigFacts config = [] {
     ConfigFacts facts;
     facts.provider = "fake";
@@ -32,6 +33,7 @@ struct ServiceDoctorTest : ServiceFixture {
                                         .migration = migration,
                                         .clock = clock,
                                         .host = [this] { return host; },
+                                        .evidence = [this] { return evidence; },
                                         .exchanges = {}},
                    config);
     }
@@ -122,6 +124,15 @@ TEST_F(ServiceDoctorTest, ShowsWhatTheMachineSays) {
   host.memory_locked = false;
   doctor().refresh();
   EXPECT_EQ(found(), Ids{"memory-lock"});
+}
+
+TEST_F(ServiceDoctorTest, ShowsThatTheEvidenceLogCannotBeUsed) {
+  evidence.unusable = "another process uses it";
+  doctor().refresh();
+  EXPECT_EQ(found(), Ids{"evidence-log"});
+  evidence = {};
+  doctor().refresh();
+  EXPECT_EQ(found(), Ids{});
 }
 
 TEST_F(ServiceDoctorTest, TellsAStoreThatDoesNotAnswerAndForgetsNothing) {
