@@ -53,6 +53,16 @@ Result<Target> parse_target(const std::string& url) {
   return target;
 }
 
+// A thread asks the same address again and again, and libcurl takes it apart once more by itself.
+Result<const Target*> target_of(const std::string& url) {
+  thread_local std::pair<std::string, Target> last;
+  if (last.first != url || url.empty()) {
+    last.second = TRY(parse_target(url));
+    last.first = url;
+  }
+  return &last.second;
+}
+
 // The machine itself and the metadata services of clouds, which no proxy can reach for us.
 bool is_beside_us(std::string_view host) {
   return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") ||
@@ -60,20 +70,20 @@ bool is_beside_us(std::string_view host) {
 }
 
 bool has_line_break(std::string_view text) {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+  return text.contains('\n') || text.contains('\r') || text.contains('\0');
 }
 
 Status check_headers(const HttpCall& call) {
-  std::vector<std::string> names;
   for (const auto& [name, value] : call.headers) {
     if (has_line_break(name) || has_line_break(value)) {
       return fail(ErrorCode::kms_unavailable,
                   fmt::format("the value of header {} holds a line break or NUL",
                               has_line_break(name) ? "(name unusable)" : name));
     }
-    names.push_back(lower_case(name));
   }
   if (!call.aws) return {};
+  std::vector<std::string> names;
+  for (const auto& header : call.headers) names.push_back(lower_case(header.first));
   for (const auto& name : names) {
     if (std::ranges::find(hop_free_names, name) != hop_free_names.end()) {
       return fail(ErrorCode::internal,
@@ -287,7 +297,7 @@ void set_signing(CURL* handle, const AwsSigning& aws) {
 }
 
 Result<HttpAnswer> CurlClient::send(const HttpCall& call) {
-  const auto target = TRY(parse_target(call.url));
+  const auto& target = *TRY(target_of(call.url));
   TRY(check_headers(call));
   auto* handle = pool_.take();
   if (handle == nullptr) return fail(ErrorCode::kms_unavailable, "out of memory for an HTTP call");
