@@ -92,15 +92,13 @@ def test_spans_verify_through_rotation_and_restart_and_after_a_revocation_what_i
         "valid": True, "message": "Signature valid", "tenantId": "acme",
         "timestamp": "2026-11-26T22:00:00.5Z", "keyId": first["keyId"], "keyStatus": "DEPRECATED"}
     daemon.ok("POST", f"/api/tenants/acme/keys/{first['keyId']}/revoke", json={"reason": "stolen"})
-    revoked = verdict(daemon, first)  # the daemon made a checkpoint when it stopped
-    assert (revoked["valid"], revoked["keyStatus"]) == (True, "REVOKED")
-    assert revoked["message"].startswith("Signature valid: the key was revoked at 2")
     assert verdict(daemon, second)["message"] == "Signature valid"
     third = sign(daemon, span(n=3))[0]
     daemon.ok("POST", f"/api/tenants/acme/keys/{third['keyId']}/revoke", json={"reason": "stolen"})
-    revoked = verdict(daemon, third)
-    assert (revoked["valid"], revoked["keyStatus"]) == (False, "REVOKED")
-    assert revoked["message"].startswith("Key revoked at 2")
+    # Of the first the daemon made a checkpoint when it stopped, of the third before it revoked.
+    for revoked in (verdict(daemon, first), verdict(daemon, third)):
+        assert (revoked["valid"], revoked["keyStatus"]) == (True, "REVOKED")
+        assert revoked["message"].startswith("Signature valid: the key was revoked at 2")
 
 
 def test_another_tenants_span_does_not_pass_for_ones_own(daemon):
