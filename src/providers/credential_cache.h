@@ -49,6 +49,8 @@ class CredentialCache {
 
   // Errors: what the origin answers; kms_timeout.
   Result<Pointer> get(const CallContext& call);
+  // Whether the origin has something newer than what get() answers; not known while that is loaded.
+  bool has_newer();
   // The server refused these: the next get() loads anew.
   void forget(const Pointer& refused);
 
@@ -137,6 +139,12 @@ void CredentialCache<Credentials>::keep(Pointer fresh, SystemTime now) {
 }
 
 template <class Credentials>
+bool CredentialCache<Credentials>::has_newer() {
+  const std::lock_guard lock(mutex_);
+  return !loading_ && origin_.has_changed && origin_.has_changed();
+}
+
+template <class Credentials>
 void CredentialCache<Credentials>::forget(const Pointer& refused) {
   const std::lock_guard lock(mutex_);
   if (current_ != refused) return;
@@ -146,7 +154,8 @@ void CredentialCache<Credentials>::forget(const Pointer& refused) {
 
 // `send` with what the cache has; where the server refuses it (`is_refusal`), once more with
 // others. What is younger than ten seconds is not refused for its age: a policy that refuses
-// everything must not cause a log-in for every call. `Credentials` has `SystemTime obtained_at`.
+// everything must not cause a log-in for every call; unless its origin has others since, such as a
+// file that was read while it was written. `Credentials` has `SystemTime obtained_at`.
 template <class Credentials, class Send, class IsRefusal>
 auto call_with(CredentialCache<Credentials>& cache, const Clock& clock, const CallContext& call,
                Send send, IsRefusal is_refusal) -> std::invoke_result_t<Send, const Credentials&> {
@@ -157,7 +166,8 @@ auto call_with(CredentialCache<Credentials>& cache, const Clock& clock, const Ca
   if (answer || !is_refusal(answer.error())) return answer;
   // A clock that was set back makes nothing young.
   const auto age = clock.now() - (*held)->obtained_at;
-  if (age >= age.zero() && age < between_log_ins) return answer;
+  const bool young = age >= age.zero() && age < between_log_ins;
+  if (young && !cache.has_newer()) return answer;
   cache.forget(*held);
   const auto fresh = cache.get(call);
   if (!fresh) return std::unexpected(fresh.error());

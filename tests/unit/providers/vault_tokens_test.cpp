@@ -80,6 +80,21 @@ TEST_F(VaultTokensTest, ATokenOfAFileIsReadAnewWhenTheFileChanges) {
   EXPECT_EQ(vault.count("renew-self"), 0U) << "whoever writes the file renews it";
 }
 
+TEST_F(VaultTokensTest, AFileThatWasReadWhileItWasWrittenIsReadAnewOnceTheOldTokenIsRefused) {
+  vault.accept_token("one");
+  vault.accept_token("two");
+  settings["vault.token-file"] = file("token", "one");
+  const auto its = provider();
+  EXPECT_EQ(outcome(*its), "ok");
+  file("token", "");
+  EXPECT_EQ(outcome(*its), "ok") << "the present one goes on";
+  vault.revoke_token("one");
+  EXPECT_EQ(outcome(*its), "kms_access_denied");
+  file("token", "two");
+  EXPECT_EQ(outcome(*its), "ok");
+  EXPECT_EQ(last_token(), "two");
+}
+
 TEST_F(VaultTokensTest, AnAppRoleLogsInOnceAndAgainWhenItsTokenNearsTheEndOfItsLongestLife) {
   use_approle();
   const auto its = provider();
