@@ -227,15 +227,17 @@ TEST_F(JournalRecovery, APowerCutInTheLastWriteTakesWholeBatchesAndNothingBefore
   constexpr std::size_t sector_bytes = 512, batches = 3;
   JournalPosition acknowledged = 0;
   {
-    std::promise<void> queued;  // outlives the journal's thread
+    std::promise<void> begun, queued;  // outlive the journal's thread
     const auto journal = open();
     EXPECT_TRUE(append(*journal, {"one"}));
     journal->append(
         [&]() -> Result<std::vector<JournalRecord>> {
+          begun.set_value();
           queued.get_future().wait();
           return std::vector{JournalRecord{.kind = 1, .bytes = "two"}};
         },
         [&](const Result<JournalPosition>& done) { acknowledged = done.value(); });
+    begun.get_future().wait();  // or a write takes this one along with some of the three
     for (std::size_t i = 0; i < batches; ++i) {
       journal->append(
           []() -> Result<std::vector<JournalRecord>> {
