@@ -77,11 +77,13 @@ TEST_F(SqliteStore, TwoDaemonsNeverReserveTheSameValues) {
   const auto take = [&](KeyStore& store) {
     for (int taken = 0; taken < 50;) {
       const auto value = store.reserve(call_, "nonces", 1, 1'000);
-      // On a slow disk the other one may write for so long that this one's patience ends.
-      if (!value) EXPECT_EQ(value.error().code, ErrorCode::store_unavailable);
-      if (!value) continue;
-      sum += *value;
-      ++taken;
+      if (value) {
+        sum += *value;
+        ++taken;
+      } else {
+        // On a slow disk the other one may write for so long that this one's patience ends.
+        EXPECT_EQ(value.error().code, ErrorCode::store_unavailable);
+      }
     }
   };
   {
