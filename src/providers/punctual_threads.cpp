@@ -25,11 +25,11 @@ Looks::Duration look(Condition condition) {
 PunctualThreads::PunctualThreads(const std::string& name, std::size_t calls_max)
     : shared_(std::make_shared<Shared>(calls_max)) {
   for (std::size_t i = 0; i < calls_max; ++i) {
-    threads_.emplace_back([shared = shared_, name = name + "-" + std::to_string(i)] {
+    threads_.emplace_back([shared = shared_, i, name = name + "-" + std::to_string(i)] {
       pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-      while (const auto call = shared->next()) {
+      while (const auto call = shared->next(i)) {
         call->run();
-        shared->end(*call);
+        shared->end(*call, i);
       }
     });
   }
@@ -39,11 +39,11 @@ PunctualThreads::~PunctualThreads() {
   std::unique_lock lock(shared_->mutex);
   shared_->stopping = true;
   shared_->asked.notify_all();
-  const bool all_ended =
-      shared_->ended.wait_for(lock, std::chrono::seconds(1), [&] { return shared_->running == 0; });
-  lock.unlock();
-  if (all_ended) return;
-  for (auto& thread : threads_) thread.detach();
+  shared_->ended.wait_for(lock, std::chrono::seconds(1), [&] { return shared_->running == 0; });
+  shared_->queue.clear();  // so that those who wait for a call have none
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    if (shared_->calling[i]) threads_[i].detach();
+  }
 }
 
 bool PunctualThreads::run(const std::shared_ptr<Call>& call, Time deadline) {
@@ -73,7 +73,7 @@ std::size_t PunctualThreads::running() const {
 }
 
 // Nothing where there is none and none will be.
-std::shared_ptr<PunctualThreads::Call> PunctualThreads::Shared::next() {
+std::shared_ptr<PunctualThreads::Call> PunctualThreads::Shared::next(std::size_t thread) {
   std::unique_lock lock(mutex);
   if (running == 0 && look_for_next && !looking && !stopping) {
     // Nobody is woken for the one call that is seen by who looks: its queue is seen again below.
@@ -89,12 +89,14 @@ std::shared_ptr<PunctualThreads::Call> PunctualThreads::Shared::next() {
   auto call = std::move(queue.front());
   queue.pop_front();
   queued = !queue.empty();
+  calling[thread] = true;
   return call;
 }
 
-void PunctualThreads::Shared::end(Call& call) {
+void PunctualThreads::Shared::end(Call& call, std::size_t thread) {
   const std::lock_guard lock(mutex);
   --running;
+  calling[thread] = false;
   call.ended_.store(true, std::memory_order_release);
   call.answered_.notify_one();
   ended.notify_one();

@@ -59,7 +59,7 @@ class PunctualThreads {
 
   // `name`: of the threads, as seen in top(1); at most 12 characters. `calls_max`: at a time.
   PunctualThreads(const std::string& name, std::size_t calls_max);
-  // Calls that have not ended after a second are left behind with their threads.
+  // Calls that have not ended after a second are left behind, each with its thread.
   ~PunctualThreads();
   PunctualThreads(const PunctualThreads&) = delete;
   PunctualThreads& operator=(const PunctualThreads&) = delete;
@@ -73,16 +73,17 @@ class PunctualThreads {
  private:
   // Outlives the owner where a call does.
   struct Shared {
-    explicit Shared(std::size_t calls) : calls_max(calls) {}
-    std::shared_ptr<Call> next();
-    void end(Call& call);
+    explicit Shared(std::size_t calls) : calls_max(calls), calling(calls) {}
+    std::shared_ptr<Call> next(std::size_t thread);
+    void end(Call& call, std::size_t thread);
 
     const std::size_t calls_max;
     std::mutex mutex;  // of all below
     std::condition_variable asked, ended;
     std::deque<std::shared_ptr<Call>> queue;
-    std::size_t running = 0;  // queued ones as well
-    bool looking = false;     // one thread, for the next call
+    std::vector<bool> calling;  // by thread
+    std::size_t running = 0;    // queued ones as well
+    bool looking = false;       // one thread, for the next call
     bool stopping = false;
     Looks looks;
     bool look_for_next = false;                    // as who asked last did
