@@ -29,7 +29,8 @@ set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "key management service for compliance evi
 set(CPACK_PACKAGE_DESCRIPTION
   "Every tenant has a key that signs compliance evidence and a key that
 encrypts personal data, both wrapped by a master key that lives elsewhere:
-in AWS KMS or, for development, in a local file.")
+in AWS KMS, Vault or OpenBao, Google Cloud KMS, Azure Key Vault, an HSM or,
+for development, in a local file.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
