@@ -19,12 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr unsigned others = S_IRWXO, group_and_others = S_IRWXG | S_IRWXO;
 
-std::string absolute(const std::string& path) {
-  std::error_code error;
-  const auto full = fs::absolute(path, error);
-  return error ? path : full.lexically_normal().string();
-}
-
 std::string store_file(const Config& config) {
   const auto url = config.text("betrace.kms.store.url");
   constexpr std::string_view scheme = "sqlite:";
@@ -76,6 +70,12 @@ void check_files(const Config& config, HostFacts& facts) {
 }
 
 }  // namespace
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  const auto full = fs::absolute(path, error);
+  return error ? path : full.lexically_normal().string();
+}
 
 ConfigFacts config_facts(const Config& config) {
   ConfigFacts facts{

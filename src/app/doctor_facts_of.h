@@ -6,6 +6,8 @@
 
 namespace betrace::kms {
 
+// A path as whoever reads a finding can use it, wherever they are.
+std::string absolute(const std::string& path);
 // Of a configuration that could be loaded.
 ConfigFacts config_facts(const Config& config);
 

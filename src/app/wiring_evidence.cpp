@@ -1,6 +1,7 @@
 // The evidence log: where it is, what seals its key, who is handed its checkpoints.
 #include <fmt/format.h>
 
+#include "app/doctor_facts_of.h"
 #include "app/wiring_parts.h"
 #include "app/wiring_traces.h"
 #include "base/try.h"
@@ -122,7 +123,7 @@ void publish_evidence(const Core::Parts& parts) {
 std::function<EvidenceFacts()> evidence_facts(const Core::Parts& parts, const Config& config) {
   if (!config.flag("betrace.evidence.log.enabled")) return nullptr;
   EvidenceFacts known{
-      .folder = config.text("betrace.evidence.log.folder"),
+      .folder = absolute(config.text("betrace.evidence.log.folder")),
       .next_in_line = config.text("betrace.otlp.forward-endpoint"),
       .queue_bytes_max = static_cast<std::uint64_t>(config.integer("betrace.otlp.queue-bytes"))};
   return [&parts, known] {
