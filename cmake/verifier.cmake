@@ -3,7 +3,8 @@
 find_package(fmt REQUIRED)
 set(verifier_sources
   app/verify_main app/verify_evidence app/progress app/world
-  evidence/bundle evidence/bundle_leaves evidence/bundle_report evidence/checkpoint evidence/frameworks evidence/merkle
+  evidence/bundle evidence/bundle_leaves evidence/bundle_lines evidence/bundle_report
+  evidence/checkpoint evidence/frameworks evidence/merkle
   evidence/span
   base/canonical_json base/crypto base/durable_file base/encoding base/envelope base/json
   base/json_note base/names base/secret_bytes

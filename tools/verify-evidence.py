@@ -270,6 +270,7 @@ def main(arguments=None):
     try:
         if held is not None:
             held = pathlib.Path(held).read_text(encoding="utf-8")
+            need("\n\n\u2014 " in held, f"there is no checkpoint in {options.checkpoint}")
         if service_key is not None:
             text = re.sub("-----[A-Z ]+-----", "", text_or_file(service_key))
             service_key = spki("".join(text.split()))

@@ -1,6 +1,6 @@
 #include "app/http_observer.h"
 
-#include "providers/aws_errors.h"
+#include "base/http_time.h"
 
 namespace betrace::kms {
 namespace {

@@ -10,16 +10,15 @@
 #include "app/progress.h"
 #include "base/crypto.h"
 #include "base/durable_file.h"
-#include "base/encoding.h"
 #include "base/try.h"
 #include "evidence/bundle.h"
+#include "evidence/bundle_lines.h"
 #include "evidence/bundle_report.h"
 
 namespace betrace::kms {
 namespace {
 
 constexpr std::size_t lines_at_a_time = 4096;
-constexpr std::size_t head_bytes_max = 256U << 20, line_bytes_max = 1U << 20;
 
 // What is given, or the content of the file it names with @.
 Result<std::string> given(std::string_view option, const std::string& text) {
@@ -38,27 +37,17 @@ Result<std::string> given(std::string_view option, const std::string& text) {
   return content;
 }
 
-Result<Bytes> parse_service_key(std::string text) {
-  if (text.starts_with("-----BEGIN")) {
-    text.erase(0, text.find('\n') + 1);
-    text.erase(std::min(text.find("-----END"), text.size()));
-    std::erase_if(text, [](char c) { return c == '\n' || c == '\r'; });
-  }
-  const auto bytes = base64_decode(text);
-  if (bytes && bytes->size() == 32) return Bytes(bytes->begin(), bytes->end());
-  if (bytes && bytes->size() > 32) {
-    const Bytes raw(bytes->end() - 32, bytes->end());
-    if (std::ranges::equal(*bytes, ed25519_spki(raw))) return raw;
-  }
-  return fail(ErrorCode::invalid_argument,
-              "--service-key: accepted is an Ed25519 public key, as PEM or as 'publicKey' of GET "
-              "/api/public-keys");
-}
+constexpr std::string_view before_signatures = "\n\n\u2014 ";  // in a signed note
 
 Result<BundleTrust> trust_of(const VerifyEvidenceOptions& options) {
   BundleTrust trust;
   if (!options.service_key.empty()) {
-    trust.service_key = TRY(parse_service_key(TRY(given("--service-key", options.service_key))));
+    trust.service_key = parse_ed25519_public(TRY(given("--service-key", options.service_key)));
+    if (!trust.service_key) {
+      return fail(ErrorCode::invalid_argument,
+                  "--service-key: accepted is an Ed25519 public key, as PEM or as 'publicKey' of "
+                  "GET /api/public-keys");
+    }
   }
   if (!options.log_key.empty()) {
     auto key = NoteKey::parse(TRY(given("--log-key", options.log_key)));
@@ -67,7 +56,7 @@ Result<BundleTrust> trust_of(const VerifyEvidenceOptions& options) {
   }
   if (!options.checkpoint.empty()) {
     auto note = TRY(read_whole_file(options.checkpoint));
-    if (!note || note->empty()) {
+    if (!note || !note->contains(before_signatures)) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("--checkpoint: there is no checkpoint in {}", options.checkpoint));
     }
@@ -76,57 +65,16 @@ Result<BundleTrust> trust_of(const VerifyEvidenceOptions& options) {
   return trust;
 }
 
-class LineReader {
- public:
-  explicit LineReader(const std::string& path) : file_(path, std::ios::binary) {}
-  bool is_open() const { return file_.is_open(); }
-  bool cut_off() const { return cut_off_; }
-  std::uint64_t lines() const { return lines_; }
-
-  // False at the end. Errors: invalid_argument for a line that is too long and for what cannot be
-  // read: a folder, a disk that fails.
-  Result<bool> next(std::string& line, std::size_t bytes_max) {
-    try {
-      return read(line, bytes_max);
-    } catch (const std::ios_base::failure&) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("it cannot be read: {}", std::generic_category().message(errno)));
-    }
-  }
-
- private:
-  Result<bool> read(std::string& line, std::size_t bytes_max) {
-    line.clear();
-    for (int c = 0; (c = file_.rdbuf()->sbumpc()) != std::char_traits<char>::eof();) {
-      if (c == '\n') {
-        ++lines_;
-        return true;
-      }
-      if (line.size() == bytes_max) {
-        return fail(ErrorCode::invalid_argument,
-                    fmt::format("line {} has more than {} bytes", lines_ + 1, bytes_max));
-      }
-      line += static_cast<char>(c);
-    }
-    cut_off_ = cut_off_ || !line.empty();
-    return !line.empty();
-  }
-
-  std::ifstream file_;
-  std::uint64_t lines_ = 0;
-  bool cut_off_ = false;
-};
-
-Result<BundleReport> verify(LineReader& lines, BundleTrust trust, const World& world) {
+Result<BundleReport> verify(BundleLines& lines, BundleTrust trust, const World& world) {
   std::string line;
-  TRY(lines.next(line, head_bytes_max));
+  TRY(lines.next(line));
   auto verifier = TRY(BundleVerifier::begin(line, std::move(trust)));
   Progress progress(world);
   std::vector<std::string> batch;
   std::uint64_t done = 0;
   for (bool more = true; more;) {
     batch.clear();
-    while (batch.size() < lines_at_a_time && (more = TRY(lines.next(line, line_bytes_max)))) {
+    while (batch.size() < lines_at_a_time && (more = TRY(lines.next(line)))) {
       batch.push_back(line);
     }
     verifier.add(batch);
@@ -142,10 +90,11 @@ Result<BundleReport> verify(LineReader& lines, BundleTrust trust, const World& w
 ExitCode verify_evidence(const VerifyEvidenceOptions& options, const World& world) {
   auto trust = trust_of(options);
   if (!trust) return complain(world, trust.error().message, ExitCode::usage);
-  LineReader lines(options.file);
-  if (!lines.is_open()) {
+  std::ifstream file(options.file, std::ios::binary);
+  if (!file.is_open()) {
     return complain(world, "cannot read " + options.file, ExitCode::usage);
   }
+  BundleLines lines(file);
   const auto report = verify(lines, *std::move(trust), world);
   if (!report) {
     return complain(world, fmt::format("{}: {}", options.file, report.error().message),

@@ -134,6 +134,26 @@ Bytes ed25519_spki(ByteView public_key) {
   return der;
 }
 
+std::optional<Bytes> ed25519_of_spki(ByteView der) {
+  if (der.size() < crypto_sign_PUBLICKEYBYTES) return std::nullopt;
+  const auto raw = der.last(crypto_sign_PUBLICKEYBYTES);
+  if (!std::ranges::equal(der, ed25519_spki(raw))) return std::nullopt;
+  return Bytes(raw.begin(), raw.end());
+}
+
+std::optional<Bytes> parse_ed25519_public(std::string_view text) {
+  std::string encoded(text);
+  if (text.starts_with("-----BEGIN")) {
+    encoded.erase(0, std::min(encoded.find('\n'), encoded.size()));
+    encoded.erase(std::min(encoded.find("-----END"), encoded.size()));
+    std::erase_if(encoded, [](char c) { return c == '\n' || c == '\r'; });
+  }
+  const auto bytes = base64_decode(encoded);
+  if (!bytes) return std::nullopt;
+  if (bytes->size() == crypto_sign_PUBLICKEYBYTES) return Bytes(bytes->begin(), bytes->end());
+  return ed25519_of_spki(*bytes);
+}
+
 std::array<std::uint8_t, 32> sha256(ByteView data) { return sha256({data}); }
 
 std::array<std::uint8_t, 32> sha256(std::initializer_list<ByteView> parts) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 
 #include "betrace/kms/key.h"
@@ -33,6 +34,10 @@ SecretBytes ed25519_key_from_seed(const SecretBytes& seed);
 ByteView ed25519_public_half(const SecretBytes& key);
 // SubjectPublicKeyInfo (RFC 8410), DER.
 Bytes ed25519_spki(ByteView public_key);
+// The 32 bytes of a SubjectPublicKeyInfo; nothing when it is not one of Ed25519.
+std::optional<Bytes> ed25519_of_spki(ByteView der);
+// The same of what a person has: PEM (RFC 7468), or base64 of the DER or of the 32 bytes alone.
+std::optional<Bytes> parse_ed25519_public(std::string_view text);
 
 std::array<std::uint8_t, 32> sha256(ByteView data);
 // Of the parts, one after the other.

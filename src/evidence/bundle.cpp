@@ -55,10 +55,7 @@ std::optional<std::vector<Digest>> hashes_of(const value& object, std::string_vi
 // The 32 bytes of a SubjectPublicKeyInfo in base64; empty when it is none.
 Bytes public_key_of(const value& key) {
   const auto der = base64_decode(text_of(key, "publicKey"));
-  if (!der || der->size() < 32) return {};
-  Bytes raw(der->end() - 32, der->end());
-  const auto expected = ed25519_spki(raw);
-  return std::ranges::equal(*der, expected) ? raw : Bytes();
+  return der ? ed25519_of_spki(*der).value_or(Bytes()) : Bytes();
 }
 
 // The envelope's own text, as it stands in the document.

@@ -5,76 +5,22 @@
 #include <optional>
 #include <utility>
 
-#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
 #include <fmt/format.h>
 
 #include "base/canonical_json.h"
 #include "base/encoding.h"
-#include "base/json.h"
 #include "base/try.h"
 #include "evidence/archive.h"
 #include "evidence/span.h"
+#include "evidence/span_request.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
 namespace {
 
 using boost::json::object;
-using boost::json::value;
-
-constexpr std::size_t single_bytes_max = 1 << 20;
-
-struct SpanValues {
-  bool batch = false;
-  std::vector<const value*> values;
-};
-
-Result<SpanValues> spans_of(const value& root) {
-  const auto* document = root.if_object();
-  if (document == nullptr) return fail(ErrorCode::invalid_argument, "the body is not an object");
-  const value *one = nullptr, *many = nullptr;
-  for (const auto& [name, field] : *document) {
-    if (name == "span") {
-      one = &field;
-    } else if (name == "spans") {
-      many = &field;
-    } else {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("the field '{}' is not known here; accepted is either 'span' or "
-                              "'spans'",
-                              std::string_view(name)));
-    }
-  }
-  if ((one != nullptr) == (many != nullptr)) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("the body needs either 'span' or 'spans'{}",
-                            one != nullptr ? ", not both" : ""));
-  }
-  if (one != nullptr) return SpanValues{.values = {one}};
-  const auto* items = many->if_array();
-  if (items == nullptr) return fail(ErrorCode::invalid_argument, "'spans' is not an array");
-  if (items->size() > spans_max) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'spans' has {} items; at most {}", items->size(), spans_max));
-  }
-  SpanValues found{.batch = true, .values = {}};
-  for (const auto& item : *items) found.values.push_back(&item);
-  return found;
-}
-
-// {"spanAttributes":{…},"signature":"…"} as the span it means, if it is that.
-std::optional<value> span_of_older_form(const value& root) {
-  const auto* document = root.if_object();
-  const auto* span = document ? document->if_contains("spanAttributes") : nullptr;
-  const auto* signature = document ? document->if_contains("signature") : nullptr;
-  if (!span || !span->is_object() || !signature || document->size() != 2) return std::nullopt;
-  value whole(*span, document->storage());
-  if (!whole.get_object().emplace("signature", *signature).second) return std::nullopt;
-  return whole;
-}
 
 Error in_span(Error error, bool batch, std::size_t index) {
   error.message =
@@ -90,12 +36,13 @@ struct Job {
 
   // False: it is answered with what is wrong.
   bool read(std::string_view text, bool older_form_too = false) {
-    auto parsed = document.parse(text);
-    if (parsed && older_form_too) older_form = span_of_older_form(document.root());
-    if (parsed) parsed = take_spans(text.size());
-    if (parsed) return true;
-    done(std::unexpected(std::move(parsed).error()));
-    return false;
+    if (const auto parsed = document.parse(text, older_form_too); !parsed) {
+      done(std::unexpected(parsed.error()));
+      return false;
+    }
+    answer.batch = document.is_batch();
+    answer.items.resize(document.spans().size());
+    return true;
   }
   void close() {
     if (--open == 0) finish();
@@ -104,26 +51,10 @@ struct Job {
 
   const CallContext call;
   Metrics& metrics;
-  JsonDocument document;
-  std::optional<value> older_form;
-  std::vector<const value*> values;
+  SpanRequest document;
   Evidence::Items<Result<T>> answer;
   std::atomic<std::size_t> open = 1;
   Done<Evidence::Items<Result<T>>> done;
-
- private:
-  Status take_spans(std::size_t bytes) {
-    auto found = older_form ? SpanValues{.values = {&*older_form}} : TRY(spans_of(document.root()));
-    if (!found.batch && bytes > single_bytes_max) {
-      return fail(
-          ErrorCode::payload_too_large,
-          fmt::format("the body has {} bytes; at most {} for one span", bytes, single_bytes_max));
-    }
-    values = std::move(found.values);
-    answer.batch = found.batch;
-    answer.items.resize(values.size());
-    return {};
-  }
 };
 
 Error not_allowed(const TenantId& tenant) {
@@ -169,7 +100,7 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
     if (!verdict->valid) return refuse_signed(index, verdict->message);
     metrics.spans_signed_before.Increment();
     WipedString json;
-    append_canonical_json(*values[index], json);
+    append_canonical_json(*document.spans()[index], json);
     answer.items[index] = std::move(json);
   }
   void refuse_signed(std::size_t index, const std::string& why) {
@@ -212,10 +143,10 @@ void EvidenceService::sign_spans(CallContext call, std::string_view document,
   const auto job = std::make_shared<Signing>(std::move(call), parts_.metrics, std::move(done));
   job->log = parts_.log;
   if (!job->read(document)) return;
-  job->fresh.resize(job->values.size());
-  job->came_signed.resize(job->values.size());
+  job->fresh.resize(job->document.spans().size());
+  job->came_signed.resize(job->document.spans().size());
   std::vector<std::size_t> to_sign, to_verify;
-  for (std::size_t i = 0; i < job->values.size(); ++i) sort(*job, i, to_sign, to_verify);
+  for (std::size_t i = 0; i < job->document.spans().size(); ++i) sort(*job, i, to_sign, to_verify);
   std::vector<const ComplianceSpan*> fresh;
   for (const auto i : to_sign) fresh.push_back(&*job->fresh[i]);
   std::vector<const SignedSpan*> came_signed;
@@ -238,7 +169,7 @@ void EvidenceService::sign_spans(CallContext call, std::string_view document,
 // What is to become of one span of the document.
 void EvidenceService::sort(Signing& job, std::size_t i, std::vector<std::size_t>& to_sign,
                            std::vector<std::size_t>& to_verify) const {
-  const auto* const span = job.values[i]->if_object();
+  const auto* const span = job.document.spans()[i]->if_object();
   if (span == nullptr) {
     return job.refuse(i, {.code = ErrorCode::invalid_argument, .message = "it is not an object"});
   }
@@ -292,7 +223,7 @@ struct EvidenceService::Verifying : Job<SpanVerdict> {
 
 // What is to become of one span of the document.
 void EvidenceService::sort(Verifying& job, std::size_t i) const {
-  const auto* const object = job.values[i]->if_object();
+  const auto* const object = job.document.spans()[i]->if_object();
   const auto take = [&](auto span, auto& into, std::string key) {
     if (!span.fault.empty()) {
       job.decide(i, SpanVerdict{.message = span.fault,
@@ -320,7 +251,7 @@ void EvidenceService::verify_spans(CallContext call, std::string_view document,
                                    Done<Items<Result<SpanVerdict>>> done) {
   const auto job = std::make_shared<Verifying>(std::move(call), parts_.metrics, std::move(done));
   if (!job->read(document, true)) return;
-  for (std::size_t i = 0; i < job->values.size(); ++i) sort(*job, i);
+  for (std::size_t i = 0; i < job->document.spans().size(); ++i) sort(*job, i);
   job->open += 2;
   keys_.verify(job->call, Verifying::spans_of(job->with_signature),
                [this, job](const SpanKeys::Verifications& verified) {
@@ -357,7 +288,7 @@ void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std:
   const auto look = [this, job, n, index, revoked_at, verdict]() mutable {
     const auto log = parts_.log->get();
     WipedString leaf;
-    append_canonical_json(*job->values[index], leaf);
+    append_canonical_json(*job->document.spans()[index], leaf);
     const auto seen = log ? first_seen(**log, *job->with_signature[n].span.owner, as_bytes(leaf))
                           : std::unexpected(log.error());
     if (seen && seen->checkpoint.time < revoked_at) {

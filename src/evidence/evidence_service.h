@@ -19,8 +19,6 @@
 
 namespace betrace::kms {
 
-inline constexpr std::size_t spans_max = 1000;  // in one document
-
 // All of them must outlive the service.
 struct EvidenceParts {
   KeyService& keys;

@@ -1,7 +1,6 @@
 #include "evidence/otlp_forwarder.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <system_error>
 
@@ -11,6 +10,7 @@
 #include "base/compression.h"
 #include "base/durable_file.h"
 #include "base/encoding.h"
+#include "base/http_time.h"
 #include "base/try.h"
 #include "evidence/otlp_ingest.h"
 #include "telemetry/log.h"
@@ -20,20 +20,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds idle{1000};
+constexpr std::chrono::milliseconds idle{1000}, longest_told{300'000};
 
 // What says that this very request will never be taken. Everything else is an outage, or a mistake
 // in an address or a token that somebody will mend, and evidence waits for it.
 bool is_for_good(int status) { return status == 400 || status == 413 || status == 422; }
-
-std::optional<std::chrono::milliseconds> retry_after(const HttpAnswer& answer) {
-  const auto text = answer.header("retry-after");
-  unsigned seconds = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
-  if (text.empty() || !whole) return std::nullopt;
-  return std::chrono::seconds(std::min(seconds, 300U));
-}
 
 // Several are refused within one millisecond.
 std::string unused_path(const std::string& stem) {
@@ -180,9 +171,11 @@ OtlpForwarder::Outcome OtlpForwarder::send(OtlpSignal signal, const std::string&
     }
     return {};
   }
+  auto told = parse_retry_after(answer->header("retry-after"), clock_.now());
+  if (told) told = std::min(*told, longest_told);
   return {.kind = is_for_good(answer->status) ? Outcome::Kind::never : Outcome::Kind::later,
           .why = fmt::format("{} answered {}", call.url, answer->status),
-          .wait = retry_after(*answer)};
+          .wait = told};
 }
 
 // Errors: store_unavailable.

@@ -21,11 +21,6 @@ Error classify_aws_error(const HttpAnswer& answer, std::string_view operation, S
 // AWS refused the credentials themselves as old or unknown: others may have taken their place.
 bool refuses_credentials(const Error& error);
 
-// IMF-fixdate (RFC 9110, section 5.6.7), e.g. "Mon, 23 Nov 2026 02:00:00 GMT".
-std::optional<SystemTime> parse_http_date(std::string_view text);
-// Seconds or a date (RFC 9110, section 10.2.3).
-std::optional<std::chrono::milliseconds> parse_retry_after(std::string_view text, SystemTime now);
-
 // The text of the first element of that name, entities resolved; nothing when there is none. For
 // AWS's XML answers, which have neither attributes nor nesting in the elements we read.
 std::optional<WipedString> xml_text(std::string_view body, std::string_view element);

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "providers/aws_errors.h"
+#include "base/http_time.h"
 #include "providers/json_answer.h"
 
 namespace betrace::kms {

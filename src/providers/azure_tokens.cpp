@@ -9,10 +9,10 @@
 
 #include "base/canonical_json.h"
 #include "base/encoding.h"
+#include "base/http_time.h"
 #include "base/jwt.h"
 #include "base/try.h"
 #include "providers/addresses.h"
-#include "providers/aws_errors.h"
 #include "providers/exchange.h"
 #include "providers/file_secret.h"
 #include "providers/json_answer.h"

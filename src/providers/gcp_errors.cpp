@@ -6,7 +6,7 @@
 
 #include "betrace/kms/provider.h"
 
-#include "providers/aws_errors.h"
+#include "base/http_time.h"
 #include "providers/json_answer.h"
 
 namespace betrace::kms {

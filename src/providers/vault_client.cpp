@@ -7,8 +7,8 @@
 
 #include "betrace/kms/provider.h"
 
+#include "base/http_time.h"
 #include "base/try.h"
-#include "providers/aws_errors.h"
 #include "providers/exchange.h"
 #include "telemetry/log.h"
 

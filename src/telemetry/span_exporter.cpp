@@ -1,11 +1,11 @@
 #include "telemetry/span_exporter.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include <fmt/format.h>
 #include <pthread.h>
 
+#include "base/http_time.h"
 #include "telemetry/log.h"
 
 namespace betrace::kms {
@@ -14,17 +14,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::chrono::minutes between_lines{1};
+constexpr milliseconds longest_told = std::chrono::minutes(5);
 
 bool is_retryable_status(int status) {
   return status == 429 || status == 502 || status == 503 || status == 504;
-}
-
-milliseconds retry_after(const HttpAnswer& answer) {
-  constexpr unsigned seconds_max = 300;
-  const auto text = answer.header("retry-after");
-  unsigned seconds = 0;
-  std::from_chars(text.data(), text.data() + text.size(), seconds);
-  return std::chrono::seconds(std::min(seconds, seconds_max));
 }
 
 }  // namespace
@@ -119,9 +112,10 @@ SpanExporter::Attempt SpanExporter::send(const HttpCall& call) const {
   const auto answer = http_.send(call);
   if (!answer) return {.outcome = Outcome::again, .reason = answer.error().message};
   if (answer->status >= 200 && answer->status < 300) return {};
+  const auto said = parse_retry_after(answer->header("retry-after"), clock_.now());
   return {.outcome = is_retryable_status(answer->status) ? Outcome::again : Outcome::refused,
           .reason = fmt::format("the collector answered HTTP {}", answer->status),
-          .pause = retry_after(*answer)};
+          .pause = std::min(said.value_or(milliseconds(0)), longest_told)};
 }
 
 void SpanExporter::drop(std::size_t spans, const std::string& reason) {

@@ -189,7 +189,8 @@ def test_problems_name_their_line_and_end_with_1_usage_with_2(evidence, written,
     answer = json.loads(run_python(many, "--json").stdout)
     assert (len(answer["problems"]), answer["validSpans"]) == (100, 0)
     for wrong in ([], [tmp_path / "missing"], [bad, "--log-key", "x"], [bad, "--service-key", "x"],
-                  [bad, "--checkpoint", tmp_path / "missing"], [tmp_path]):
+                  [bad, "--checkpoint", tmp_path / "missing"], [bad, "--checkpoint", bad],
+                  [tmp_path]):
         done = run_python(*wrong)
         assert done.returncode == 2 and "Traceback" not in done.stderr, wrong
     (tmp_path / "cryptography").mkdir()

@@ -99,8 +99,10 @@ def test_a_bundle_that_was_changed_ends_with_1_and_what_is_none_with_2(two_versi
                         (daemon.folder, "Is a directory")):
         done = verified(path, static=static)
         assert done.returncode == 2 and words in done.stderr, done.stderr
-    done = verified(bundle, "--log-key", "nonsense", static=static)
-    assert done.returncode == 2 and "--log-key: " in done.stderr
+    for option, wrong in (("--log-key", "nonsense"), ("--service-key", "nonsense"),
+                          ("--checkpoint", bundle), ("--checkpoint", daemon.folder / "none")):
+        done = verified(bundle, option, wrong, static=static)
+        assert done.returncode == 2 and f"{option}: " in done.stderr, done.stderr
 
 
 def test_a_period_is_proven_with_what_lies_beside_it(daemon):

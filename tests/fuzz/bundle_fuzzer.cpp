@@ -3,6 +3,7 @@
 // and every report can be written; what verifies as a whole has the leaves that the log has there,
 // every one and no other; and a bundle that anybody but the service has changed does not verify.
 #include <random>
+#include <sstream>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -15,6 +16,7 @@
 #include "base/envelope.h"
 #include "base/json_note.h"
 #include "evidence/bundle.h"
+#include "evidence/bundle_lines.h"
 #include "evidence/bundle_report.h"
 #include "evidence/span.h"
 #include "fuzz.h"
@@ -201,7 +203,12 @@ std::string bundle_of(Form form, std::string_view text) {
 }
 
 std::optional<BundleReport> report_on(std::string_view bundle, std::uint8_t flags) {
-  auto lines = lines_of(bundle);
+  std::istringstream file{std::string(bundle)};
+  BundleLines reader(file);
+  Lines lines;
+  for (std::string line; reader.next(line).value();) lines.push_back(line);
+  must(lines == lines_of(bundle));
+  must(reader.cut_off() == (!bundle.empty() && !bundle.ends_with('\n')));
   if (lines.empty()) return std::nullopt;
   BundleTrust trust;
   if ((flags & pinned) != 0)
@@ -211,7 +218,7 @@ std::optional<BundleReport> report_on(std::string_view bundle, std::uint8_t flag
   if (!verifier) return std::nullopt;
   lines.erase(lines.begin());
   verifier->add(lines);
-  return std::move(*verifier).finish(!bundle.ends_with('\n'));
+  return std::move(*verifier).finish(reader.cut_off());
 }
 
 void must_be_written(const BundleReport& report) {

@@ -1,10 +1,12 @@
-// Any bytes as the key of a log, as a checkpoint, as a signed note and as edits of a proof: nothing
-// crashes; a key is written as it was read, and a checkpoint means the same; a note opens under the
-// key that signed its text and no other; a proof verifies when it is the one that the tree gives.
+// Any bytes as the key of a log or of the service, as a checkpoint, as a signed note and as edits
+// of a proof: nothing crashes; a key is written as it was read, and a checkpoint means the same; a
+// note opens under the key that signed its text and no other; a proof verifies when it is the one
+// that the tree gives.
 #include <map>
 #include <set>
 
 #include "base/crypto.h"
+#include "base/encoding.h"
 #include "evidence/checkpoint.h"
 #include "evidence/merkle.h"
 #include "fuzz.h"
@@ -62,6 +64,9 @@ const World& world() {
 void read_key(std::string_view text) {
   const auto key = NoteKey::parse(text);
   if (key) must(key->text() == text);
+  if (const auto raw = parse_ed25519_public(text)) {
+    must(raw->size() == 32 && parse_ed25519_public(base64_encode(ed25519_spki(*raw))) == raw);
+  }
 }
 
 void read_checkpoint(std::string_view text) {
@@ -224,6 +229,9 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   for (const auto& key : world().keys) {
     seeds.push_back('\0' + key.text());
     seeds.push_back('\3' + key.text() + "\n" + world().notes.front());
+    const auto spki = base64_encode(ed25519_spki(key.public_key));
+    seeds.push_back('\0' + spki);
+    seeds.push_back("\0-----BEGIN PUBLIC KEY-----\n"s + spki + "\n-----END PUBLIC KEY-----\n");
   }
   for (const auto& note : world().notes) {
     seeds.push_back('\1' + note.substr(0, note.rfind("\n\n") + 1));

@@ -1,8 +1,10 @@
 // Any bytes as a query, as a point and as a length of time: nothing crashes; what is decoded,
 // encoded again, decodes alike; and the three readers of RFC 3339 agree wherever two of them read.
+// And any bytes as a Retry-After.
 #include "api/query.h"
 #include "api/time_fields.h"
 #include "base/encoding.h"
+#include "base/http_time.h"
 #include "evidence/span.h"
 #include "fuzz.h"
 
@@ -48,6 +50,13 @@ void read_duration(std::string_view text) {
   must(parse_duration("age", fmt::format("{}s", duration->count())).value() == *duration);
 }
 
+void read_retry_after(std::string_view text) {
+  constexpr SystemTime now = std::chrono::sys_days(std::chrono::January / 1 / 2027);
+  const auto wait = parse_retry_after(text, now);
+  must(!wait || (*wait >= std::chrono::seconds(0) && *wait <= std::chrono::hours(1)));
+  must(wait || !parse_http_date(text));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
@@ -62,21 +71,27 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   for (const auto* text : {"90s", "366d", "PT1H30M", "P1DT12H5S"}) {
     seeds.push_back('\2' + std::string(text));
   }
+  for (const auto* text : {"120", "4294967296", "Fri, 01 Jan 2027 00:30:59 GMT"}) {
+    seeds.push_back('\3' + std::string(text));
+  }
   plant(*argc, *argv, seeds);
   return 0;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input in(data, size);
-  switch (in.byte() % 3) {
+  switch (in.byte() % 4) {
     case 0:
       read_query(in.rest);
       break;
     case 1:
       read_time(in.rest);
       break;
-    default:
+    case 2:
       read_duration(in.rest);
+      break;
+    default:
+      read_retry_after(in.rest);
   }
   return 0;
 }

@@ -1,6 +1,6 @@
-// Any bytes as the JSON of a span: nothing crashes; a canonical form is its own canonical form, and
-// is accepted again; what can be signed has a time and is, as it was signed, one that can be
-// verified.
+// Any bytes as the JSON of a span, or of the document around spans: nothing crashes; a canonical
+// form is its own canonical form, and is accepted again; what can be signed has a time and is, as
+// it was signed, one that can be verified.
 
 #include <boost/json/value.hpp>
 
@@ -8,6 +8,7 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "evidence/span.h"
+#include "evidence/span_request.h"
 #include "fuzz.h"
 
 using namespace betrace::kms;
@@ -20,12 +21,28 @@ WipedString canonical(const boost::json::value& value) {
   return text;
 }
 
+// Each form of the document says as many spans as it has, and both readers the same.
+void read_request(std::string_view text) {
+  SpanRequest sign, verify;
+  const bool to_sign = sign.parse(text).has_value(),
+             to_verify = verify.parse(text, true).has_value();
+  must(to_verify || !to_sign);
+  if (to_verify) must(verify.is_batch() || verify.spans().size() == 1);
+  if (!to_sign) return;
+  must(sign.is_batch() == verify.is_batch() && sign.spans().size() == verify.spans().size());
+  for (std::size_t i = 0; i < sign.spans().size(); ++i) {
+    must(canonical(*sign.spans()[i]) == canonical(*verify.spans()[i]));
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const auto frameworks = Frameworks::with({"acme:*"}, Frameworks::Unknown::refuse).value();
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  read_request(bytes);
   JsonDocument document;
-  if (!document.parse({reinterpret_cast<const char*>(data), size})) return 0;
+  if (!document.parse(bytes)) return 0;
   const auto text = canonical(document.root());
   JsonDocument again;
   must(again.parse(text).has_value());

@@ -85,6 +85,20 @@ TEST(Ed25519, PublishesTheKeyAsRfc8410Does) {
             "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=");
 }
 
+TEST(Ed25519, PublicKeysAreReadInEachFormThatPeopleHave) {
+  const std::string der = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+  const auto pem = "-----BEGIN PUBLIC KEY-----\n" + der + "\n-----END PUBLIC KEY-----\n";
+  const auto raw = *ed25519_of_spki(*base64_decode(der));
+  for (const auto& text : {der, pem, base64_encode(raw)}) {
+    EXPECT_EQ(parse_ed25519_public(text), raw) << text;
+  }
+  const std::string x25519 = "MCowBQYDK2VuAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+  for (const auto& text : {std::string(), std::string("-----BEGIN PUBLIC KEY-----"), x25519,
+                           der.substr(4), pem.substr(0, 40), "x" + der}) {
+    EXPECT_FALSE(parse_ed25519_public(text)) << text;
+  }
+}
+
 TEST(Dsse, EncodesAsTheSpecificationsExample) {
   const auto encoded = dsse_encode("http://example.com/HelloWorld", as_bytes("hello world"));
   EXPECT_EQ(as_text(encoded), "DSSEv1 29 http://example.com/HelloWorld 11 hello world");
