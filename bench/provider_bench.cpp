@@ -111,7 +111,8 @@ class BareRequest {
   std::string answer_;
 };
 
-// C_EncryptInit and C_Encrypt of 32 bytes with the same additional data.
+// What wrapping 32 bytes takes with the same additional data: a nonce, which is nobody else's, from
+// C_GenerateRandom; C_EncryptInit; C_Encrypt.
 class BareEncryption {
  public:
   BareEncryption(const std::string& module_path, const std::string& label, std::string pin) {
@@ -141,6 +142,7 @@ class BareEncryption {
         aad.size(), 128};
     CK_MECHANISM mechanism{CKM_AES_GCM, &params, sizeof params};
     CK_ULONG size = sizeof sealed;
+    must((*module_)->C_GenerateRandom(session_, nonce, sizeof nonce));
     must((*module_)->C_EncryptInit(session_, &mechanism, key_));
     must((*module_)->C_Encrypt(session_, plain, sizeof plain, sealed, &size));
   }

@@ -44,7 +44,8 @@ class AzureProvider final : public Provider {
  public:
   AzureProvider(const ProviderEnvironment& environment, AzureSettings settings)
       : settings_(std::move(settings)),
-        key_(settings_.master_key_id()),
+        blob_name_("azure", settings_.master_key_id()),
+        key_(blob_name_.master_key_id()),
         http_(environment.http),
         clock_(environment.clock),
         tokens_(azure_tokens(settings_, environment.http, environment.clock), environment.clock),
@@ -74,7 +75,7 @@ class AzureProvider final : public Provider {
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    const auto blob = read_azure_blob(TRY(open_named_blob(wrapping, name(), key_)));
+    const auto blob = read_azure_blob(TRY(blob_name_.open(wrapping)));
     if (!blob) {
       return fail(ErrorCode::invalid_ciphertext,
                   "the wrapped key is no blob of the azure provider: it was cut short or altered");
@@ -133,7 +134,7 @@ class AzureProvider final : public Provider {
                                         .kek = *wrapped,
                                         .nonce = nonce,
                                         .sealed = sealed});
-    return Wrapping{.provider = "azure", .master_key_id = key_, .blob = name_blob(key_, blob)};
+    return blob_name_.wrapping(blob);
   }
 
   std::string version_id(std::string_view version) const {
@@ -274,7 +275,8 @@ class AzureProvider final : public Provider {
   }
 
   const AzureSettings settings_;
-  const std::string key_;
+  const BlobName blob_name_;
+  const std::string& key_;
   HttpClient& http_;
   const Clock& clock_;
   CredentialCache<Token> tokens_;

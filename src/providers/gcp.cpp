@@ -51,7 +51,8 @@ class GcpProvider final : public Provider {
  public:
   GcpProvider(const ProviderEnvironment& environment, GcpSettings settings)
       : settings_(std::move(settings)),
-        key_(settings_.key_name()),
+        blob_name_("gcp", settings_.key_name()),
+        key_(blob_name_.master_key_id()),
         http_(environment.http),
         clock_(environment.clock),
         tokens_(gcp_tokens(settings_, environment), environment.clock),
@@ -81,7 +82,7 @@ class GcpProvider final : public Provider {
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    const auto ciphertext = TRY(open_named_blob(wrapping, name(), key_));
+    const auto ciphertext = TRY(blob_name_.open(wrapping));
     WipedString body;
     add("ciphertext", ciphertext, body);
     add("additionalAuthenticatedData", as_bytes(canonical_json(context)), body);
@@ -127,7 +128,7 @@ class GcpProvider final : public Provider {
     }
     const auto ciphertext = checked_field(answer, "ciphertext");
     if (!ciphertext) return strange(purpose, "ciphertext is not what its checksum says");
-    return Wrapping{.provider = "gcp", .master_key_id = key_, .blob = name_blob(key_, *ciphertext)};
+    return blob_name_.wrapping(*ciphertext);
   }
 
   // What Google refuses for good (the location has no HSMs, or we may not) is not asked for again.
@@ -186,7 +187,8 @@ class GcpProvider final : public Provider {
   }
 
   const GcpSettings settings_;
-  const std::string key_;
+  const BlobName blob_name_;
+  const std::string& key_;
   HttpClient& http_;
   const Clock& clock_;
   CredentialCache<Token> tokens_;

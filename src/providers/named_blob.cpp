@@ -11,45 +11,46 @@ namespace betrace::kms {
 namespace {
 
 constexpr std::uint8_t format = 1;
-constexpr std::size_t hash_bytes = 8;
-constexpr std::size_t head_bytes = 1 + hash_bytes;
 
 }  // namespace
 
-Bytes name_blob(std::string_view master_key_id, std::span<const std::uint8_t> wrapped) {
-  Bytes blob{format};
-  const auto hash = sha256(as_bytes(master_key_id));
-  blob.insert(blob.end(), hash.begin(), hash.begin() + hash_bytes);
-  blob.insert(blob.end(), wrapped.begin(), wrapped.end());
-  return blob;
+BlobName::BlobName(std::string_view provider, std::string master_key_id)
+    : provider_(provider), master_key_id_(std::move(master_key_id)), head_{format} {
+  const auto hash = sha256(as_bytes(master_key_id_));
+  std::copy_n(hash.begin(), hash_bytes, head_.begin() + 1);
 }
 
-Result<std::span<const std::uint8_t>> open_named_blob(const Wrapping& wrapping,
-                                                      std::string_view provider,
-                                                      std::string_view master_key_id) {
-  if (wrapping.provider != provider) {
+Wrapping BlobName::wrapping(std::span<const std::uint8_t> wrapped) const {
+  Wrapping out{.provider = std::string(provider_), .master_key_id = master_key_id_, .blob = {}};
+  out.blob.reserve(head_.size() + wrapped.size());
+  out.blob.assign(head_.begin(), head_.end());
+  out.blob.insert(out.blob.end(), wrapped.begin(), wrapped.end());
+  return out;
+}
+
+Result<std::span<const std::uint8_t>> BlobName::open(const Wrapping& wrapping) const {
+  if (wrapping.provider != provider_) {
     return fail(ErrorCode::wrapped_elsewhere,
                 fmt::format("the key was wrapped by provider '{}', not by '{}'", wrapping.provider,
-                            provider));
+                            provider_));
   }
-  if (wrapping.master_key_id != master_key_id) {
+  if (wrapping.master_key_id != master_key_id_) {
     return fail(ErrorCode::wrapped_elsewhere,
                 fmt::format("the key was wrapped under master key {}, not under {}",
-                            wrapping.master_key_id, master_key_id));
+                            wrapping.master_key_id, master_key_id_));
   }
   const std::span<const std::uint8_t> blob(wrapping.blob);
-  if (blob.size() <= head_bytes || blob[0] != format) {
+  if (blob.size() <= head_.size() || blob[0] != format) {
     return fail(ErrorCode::invalid_ciphertext,
                 fmt::format("the wrapped key is no blob of provider '{}': it was cut short or "
                             "altered",
-                            provider));
+                            provider_));
   }
-  const auto hash = sha256(as_bytes(master_key_id));
-  if (!std::ranges::equal(blob.subspan(1, hash_bytes), std::span(hash).first<hash_bytes>())) {
+  if (!std::ranges::equal(blob.first(head_.size()), head_)) {
     return fail(ErrorCode::wrapped_elsewhere,
-                fmt::format("the key was not wrapped under master key {}", master_key_id));
+                fmt::format("the key was not wrapped under master key {}", master_key_id_));
   }
-  return blob.subspan(head_bytes);
+  return blob.subspan(head_.size());
 }
 
 }  // namespace betrace::kms

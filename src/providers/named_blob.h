@@ -2,8 +2,10 @@
 // as to another context: 01 | first 8 bytes of SHA-256(master key id) | what the provider wrapped.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "betrace/kms/key.h"
@@ -11,12 +13,24 @@
 
 namespace betrace::kms {
 
-Bytes name_blob(std::string_view master_key_id, std::span<const std::uint8_t> wrapped);
+// Immutable: thread-safe.
+class BlobName {
+ public:
+  // `provider`: of static lifetime.
+  BlobName(std::string_view provider, std::string master_key_id);
 
-// What was wrapped; points into `wrapping`. Errors: wrapped_elsewhere when it is of another
-// provider or master key, invalid_ciphertext when it is no such blob.
-Result<std::span<const std::uint8_t>> open_named_blob(const Wrapping& wrapping,
-                                                      std::string_view provider,
-                                                      std::string_view master_key_id);
+  const std::string& master_key_id() const { return master_key_id_; }
+  Wrapping wrapping(std::span<const std::uint8_t> wrapped) const;
+  // What was wrapped; points into `wrapping`. Errors: wrapped_elsewhere when it is of another
+  // provider or master key, invalid_ciphertext when it is no such blob.
+  Result<std::span<const std::uint8_t>> open(const Wrapping& wrapping) const;
+
+ private:
+  static constexpr std::size_t hash_bytes = 8;
+
+  const std::string_view provider_;
+  const std::string master_key_id_;
+  std::array<std::uint8_t, 1 + hash_bytes> head_;
+};
 
 }  // namespace betrace::kms

@@ -28,7 +28,8 @@ class Pkcs11Provider final : public Provider {
  public:
   Pkcs11Provider(const ProviderEnvironment& environment, Pkcs11Settings settings)
       : settings_(std::move(settings)),
-        uri_(settings_.uri()),
+        blob_name_("pkcs11", settings_.uri()),
+        uri_(blob_name_.master_key_id()),
         token_(settings_, environment.clock),
         remedies_(settings_) {}
 
@@ -59,7 +60,7 @@ class Pkcs11Provider final : public Provider {
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    const auto sealed = TRY(open_named_blob(wrapping, name(), uri_));
+    const auto sealed = TRY(blob_name_.open(wrapping));
     if (sealed.size() <= Pkcs11Gcm::nonce_bytes + Pkcs11Gcm::tag_bytes) {
       return fail(ErrorCode::invalid_ciphertext, "the wrapped key was cut short");
     }
@@ -119,7 +120,7 @@ class Pkcs11Provider final : public Provider {
                         const EncryptionContext& context, std::string_view purpose) {
     if (!probe()) TRY(prove_key(call, purpose));
     const auto sealed = TRY(seal(call, plaintext, canonical_json(context), purpose));
-    return Wrapping{.provider = "pkcs11", .master_key_id = uri_, .blob = name_blob(uri_, sealed)};
+    return blob_name_.wrapping(sealed);
   }
 
   Result<Bytes> seal(const CallContext& call, std::span<const std::uint8_t> plaintext,
@@ -174,7 +175,8 @@ class Pkcs11Provider final : public Provider {
   }
 
   const Pkcs11Settings settings_;
-  const std::string uri_;
+  const BlobName blob_name_;
+  const std::string& uri_;
   Pkcs11Token token_;
   Pkcs11Gcm gcm_;
   std::mutex mutex_;

@@ -31,7 +31,8 @@ class VaultProvider final : public Provider {
  public:
   VaultProvider(const ProviderEnvironment& environment, VaultSettings settings)
       : settings_(std::move(settings)),
-        master_key_id_(settings_.master_key_id()),
+        blob_name_("vault", settings_.master_key_id()),
+        master_key_id_(blob_name_.master_key_id()),
         clock_(environment.clock),
         client_(settings_, environment.http, environment.clock),
         tokens_(vault_tokens(settings_, client_, environment.clock), environment.clock),
@@ -72,7 +73,7 @@ class VaultProvider final : public Provider {
   Result<SecretBytes> decrypt(const CallContext& call, const Wrapping& wrapping,
                               const EncryptionContext& context) override {
     TRY(check_wrap_context(context));
-    const auto text = vault_text(TRY(open_named_blob(wrapping, name(), master_key_id_)));
+    const auto text = vault_text(TRY(blob_name_.open(wrapping)));
     if (!text) return fail(ErrorCode::invalid_ciphertext, "the wrapped key was altered");
     WipedString body = opening(context);
     body += fmt::format(R"(,"ciphertext":"{}"}})", *text);
@@ -197,9 +198,7 @@ class VaultProvider final : public Provider {
     const auto text = answer.text("/data/ciphertext");
     const auto bytes = text ? vault_bytes(*text) : std::nullopt;
     if (!bytes) return strange(purpose, "ciphertext is missing or not vault:vN:base64");
-    return Wrapping{.provider = "vault",
-                    .master_key_id = master_key_id_,
-                    .blob = name_blob(master_key_id_, *bytes)};
+    return blob_name_.wrapping(*bytes);
   }
 
   std::unexpected<Error> strange(std::string_view purpose, std::string_view what) const {
@@ -209,7 +208,8 @@ class VaultProvider final : public Provider {
   }
 
   const VaultSettings settings_;
-  const std::string master_key_id_;
+  const BlobName blob_name_;
+  const std::string& master_key_id_;
   const Clock& clock_;
   const VaultClient client_;
   VaultTokenCache tokens_;
