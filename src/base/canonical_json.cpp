@@ -4,7 +4,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include <boost/json/array.hpp>
@@ -32,18 +34,45 @@ namespace {
 
 constexpr std::string_view hex_digits = "0123456789abcdef";
 
+bool is_plain(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\'; }
+
+// Where, from `at` on, the first byte is that must be escaped; eight at a time.
+std::size_t end_of_plain(std::string_view text, std::size_t at) {
+  constexpr std::uint64_t ones = 0x0101010101010101, tops = 0x80 * ones;
+  // Whether a byte is below `limit`, of at most 0x80.
+  const auto has_below = [](std::uint64_t word, std::uint64_t limit) {
+    return (word - limit * ones) & ~word & tops;
+  };
+  for (std::uint64_t word = 0; at + sizeof word <= text.size(); at += sizeof word) {
+    std::memcpy(&word, text.data() + at, sizeof word);
+    const auto quotes = word ^ '"' * ones, backslashes = word ^ '\\' * ones;
+    if ((has_below(word, 0x20) | has_below(quotes, 1) | has_below(backslashes, 1)) != 0) break;
+  }
+  while (at < text.size() && is_plain(text[at])) ++at;
+  return at;
+}
+
 // What must be escaped is rare: the runs between are appended whole.
 template <class String>
 void append_escaped(std::string_view text, String& out) {
+  auto plain_end = end_of_plain(text, 0);
+  if (plain_end == text.size()) {
+    const auto before = out.size(), size = before + text.size() + 2;
+    out.resize_and_overwrite(size, [&](char* data, std::size_t /*libstdc++ 12: the capacity*/) {
+      data[before] = data[size - 1] = '"';
+      text.copy(data + before + 1, text.size());
+      return size;
+    });
+    return;
+  }
   out += '"';
   std::size_t begin = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out += text.substr(begin, i - begin);
-    begin = i + 1;
+  for (; plain_end < text.size(); plain_end = end_of_plain(text, begin)) {
+    const auto c = static_cast<unsigned char>(text[plain_end]);
+    out += text.substr(begin, plain_end - begin);
+    begin = plain_end + 1;
     constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
-    if (const auto at = plain.find(text[i]); at != plain.npos) {
+    if (const auto at = plain.find(text[plain_end]); at != plain.npos) {
       out += '\\';
       out += letters[at];
     } else {
