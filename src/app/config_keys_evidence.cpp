@@ -38,7 +38,8 @@ constexpr ConfigKey keys[] = {
      .max = 1000000,
      .description = "After so many spans a checkpoint is made without waiting for the interval"},
     {.name = "betrace.evidence.checkpoint.push",
-     .description = "Who is handed every checkpoint: file:/FOLDER, or http(s)://… by POST"},
+     .description = "Who is handed every checkpoint: file:/FOLDER, or http(s)://… by POST; of each "
+                    "tenant the newest until it got there"},
     {.name = "betrace.otlp.forward-endpoint",
      .type = url,
      .description = "Where /v1/traces and /v1/logs go on to: http://collector:4318"},

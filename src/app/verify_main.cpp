@@ -38,7 +38,8 @@ int run(int argc, char** argv) {
                     .http_client = {},
                     .out_is_terminal = isatty(STDOUT_FILENO) == 1,
                     .err_is_terminal = isatty(STDERR_FILENO) == 1,
-                    .pause = {}};
+                    .pause = {},
+                    .program = "betrace-verify-evidence"};
   return static_cast<int>(verify_evidence(options, world));
 }
 

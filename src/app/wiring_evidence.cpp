@@ -35,11 +35,18 @@ Status make_push(Core::Parts& parts, const Config& config) {
   if (target.empty()) return {};
   parts.push_http = make_http_client();
   auto push =
-      CheckpointPush::to(std::move(target), *parts.push_http, system_clock(), *parts.metrics);
+      CheckpointPush::to(std::move(target), config.text("betrace.evidence.log.folder") + "/pushed",
+                         *parts.push_http, system_clock(), *parts.metrics);
   if (!push) push.error().message = fmt::format("{}: {}", key, push.error().message);
   parts.push = TRY(std::move(push));
   return {};
 }
+
+// What works on an open log by itself.
+struct Companions {
+  std::unique_ptr<std::jthread> catching_up;
+  std::unique_ptr<OtlpForwarder> forwarder;
+};
 
 Result<std::optional<OtlpForwarderOptions>> forwarder_options(const Config& config) {
   auto endpoint = config.text("betrace.otlp.forward-endpoint");
@@ -104,9 +111,13 @@ Status make_evidence_log(Core::Parts& parts, const Config& config) {
       [options, log_parts] { return EvidenceLog::open(options, log_parts); }, system_clock(),
       [forwarding, &parts](EvidenceLog& log) -> std::shared_ptr<void> {
         log.start();
-        if (!forwarding) return nullptr;
-        return std::make_shared<OtlpForwarder>(*forwarding, log.journal(), *parts.forward_http,
-                                               system_clock(), *parts.metrics);
+        auto made = std::make_shared<Companions>();
+        if (parts.push) made->catching_up = parts.push->catch_up(log);
+        if (forwarding) {
+          made->forwarder = std::make_unique<OtlpForwarder>(
+              *forwarding, log.journal(), *parts.forward_http, system_clock(), *parts.metrics);
+        }
+        return made;
       });
   return {};
 }

@@ -44,7 +44,7 @@ ExitCode exit_code_of(ErrorCode code) {
 }
 
 ExitCode complain(const World& world, std::string_view message, ExitCode code) {
-  world.err << "betrace-kms: " << printable(message) << '\n';
+  world.err << world.program << ": " << printable(message) << '\n';
   return code;
 }
 

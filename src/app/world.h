@@ -31,6 +31,7 @@ struct World {
   // Somebody looks at it: progress is drawn, bytes are not printed.
   bool out_is_terminal = false, err_is_terminal = false;
   std::function<void(std::chrono::milliseconds)> pause;
+  std::string_view program = "betrace-kms";
 };
 
 // One line on `world.err`, after the program's name.

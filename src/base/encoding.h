@@ -31,6 +31,8 @@ std::string percent_encode(std::string_view text);
 
 // A whole number in decimal text: no sign, no leading zeros.
 std::optional<std::uint64_t> parse_decimal(std::string_view text);
+// "1 span", "7 spans".
+std::string counted(std::uint64_t count, std::string_view noun);
 
 bool is_valid_utf8(std::string_view text);
 

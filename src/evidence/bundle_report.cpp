@@ -81,11 +81,11 @@ std::string leaves_text(const BundleReport& report) {
 std::string verdict_text(const BundleReport& report) {
   if (report.valid() && report.spans == 0) return "VERIFIED, and EMPTY: it has no spans";
   if (report.valid()) {
-    return fmt::format("VERIFIED: all {} spans, and that none of these leaves is missing",
-                       report.spans);
+    return fmt::format("VERIFIED: {}, and that none of these leaves is missing",
+                       report.spans == 1 ? "the one span" : "all " + counted(report.spans, "span"));
   }
-  return fmt::format("NOT VERIFIED: {} problem{}; {} of {} spans verify", report.problem_count,
-                     report.problem_count == 1 ? "" : "s", report.valid_spans, report.spans);
+  return fmt::format("NOT VERIFIED: {}; {} of {} verify", counted(report.problem_count, "problem"),
+                     report.valid_spans, counted(report.spans, "span"));
 }
 
 std::string problem_text(const BundleReport::Problem& problem) {
@@ -112,11 +112,11 @@ std::vector<std::pair<std::string, std::string>> facts_of(const BundleReport& re
   }
   if (report.logged_spans > 0) {
     facts.emplace_back("Without signature",
-                       fmt::format("{} spans, for which the log stands", report.logged_spans));
+                       counted(report.logged_spans, "span") + ", for which the log stands");
   }
   if (report.outside_period > 0) {
-    facts.emplace_back("Outside the period", fmt::format("{} spans, which lie between the others",
-                                                         report.outside_period));
+    facts.emplace_back("Outside the period",
+                       counted(report.outside_period, "span") + ", which lie between the others");
   }
   return facts;
 }
@@ -159,8 +159,9 @@ std::string report_text(const BundleReport& report) {
   }
   out += '\n';
   for (const auto& key : report.keys) {
-    out += fmt::format("key {} {}{}: {} spans\n", key.id.str(), plain(key.status),
-                       key.revoked_at ? " at " + rfc3339(*key.revoked_at) : "", key.spans);
+    out += fmt::format("key {} {}{}: {}\n", key.id.str(), plain(key.status),
+                       key.revoked_at ? " at " + rfc3339(*key.revoked_at) : "",
+                       counted(key.spans, "span"));
   }
   for (const auto& problem : report.problems) out += "problem: " + problem_text(problem) + '\n';
   if (report.problem_count > report.problems.size()) {

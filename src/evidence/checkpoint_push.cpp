@@ -32,8 +32,9 @@ Status write_to_folder(const std::string& folder, const EvidenceLog::Published& 
 
 }  // namespace
 
-Result<std::unique_ptr<CheckpointPush>> CheckpointPush::to(std::string target, HttpClient& http,
-                                                           const Clock& clock, Metrics& metrics) {
+Result<std::unique_ptr<CheckpointPush>> CheckpointPush::to(std::string target, std::string memory,
+                                                           HttpClient& http, const Clock& clock,
+                                                           Metrics& metrics) {
   const bool file = target.starts_with("file:/");
   if (!file && !target.starts_with("https://") && !target.starts_with("http://")) {
     return fail(
@@ -43,7 +44,8 @@ Result<std::unique_ptr<CheckpointPush>> CheckpointPush::to(std::string target, H
   while (target.size() > std::string_view("file:/").size() && target.ends_with('/')) {
     target.pop_back();
   }
-  std::unique_ptr<CheckpointPush> push(new CheckpointPush(std::move(target), http, clock, metrics));
+  std::unique_ptr<CheckpointPush> push(
+      new CheckpointPush(std::move(target), std::move(memory), http, clock, metrics));
   push->thread_ = std::jthread([raw = push.get()](const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "kms-push");
     raw->run(stop);
@@ -57,12 +59,58 @@ CheckpointPush::~CheckpointPush() {
 }
 
 void CheckpointPush::push(const EvidenceLog::Published& checkpoint) {
-  {
-    const std::lock_guard lock(mutex_);
-    waiting_.insert_or_assign(checkpoint.tenant, checkpoint);
-  }
+  keep(checkpoint);
   wake_.notify_one();
 }
+
+void CheckpointPush::keep(const EvidenceLog::Published& checkpoint) {
+  const std::lock_guard lock(mutex_);
+  auto& newest = waiting_.try_emplace(checkpoint.tenant, checkpoint).first->second;
+  if (newest.checkpoint.size < checkpoint.checkpoint.size) newest = checkpoint;
+}
+
+std::unique_ptr<std::jthread> CheckpointPush::catch_up(const EvidenceLog& log) {
+  return std::make_unique<std::jthread>([this, &log](const std::stop_token& stop) {
+    pthread_setname_np(pthread_self(), "kms-catch-up");
+    const auto tenants = log.tenants();
+    if (!tenants) {
+      logger(log_category::kms)
+          .warn("checkpoints of before the start are not handed on: {}", tenants.error().message);
+      return;
+    }
+    for (const auto& tenant : *tenants) {
+      if (stop.stop_requested()) return;
+      const auto newest = log.published(tenant);
+      if (newest && !got_there(*newest)) push(*newest);
+    }
+  });
+}
+
+// --- what got there -----------------------------------------------------------------------------
+
+std::string CheckpointPush::memory_of(const TenantId& tenant) const {
+  return fmt::format("{}/t-{}", memory_, tenant.str());
+}
+
+// It, or a newer one.
+bool CheckpointPush::got_there(const EvidenceLog::Published& checkpoint) const {
+  const auto remark = read_whole_file(memory_of(checkpoint.tenant));
+  if (!remark || !*remark) return false;
+  const std::string_view text = **remark;
+  const auto end = text.find(' ');
+  const auto size = parse_decimal(text.substr(0, end));
+  return size && *size >= checkpoint.checkpoint.size && text.substr(end + 1) == target_;
+}
+
+// Nothing is synchronised: what is forgotten is handed on twice.
+Status CheckpointPush::remember(const EvidenceLog::Published& checkpoint) const {
+  std::error_code error;
+  std::filesystem::create_directories(memory_, error);
+  return write_file(memory_of(checkpoint.tenant),
+                    fmt::format("{} {}", checkpoint.checkpoint.size, target_));
+}
+
+// --- handing on ---------------------------------------------------------------------------------
 
 Status CheckpointPush::deliver(const EvidenceLog::Published& checkpoint) {
   if (target_.starts_with(file_scheme)) {
@@ -89,15 +137,19 @@ void CheckpointPush::run(const std::stop_token& stop) {
     bool failed = false;
     for (const auto& [tenant, checkpoint] : taken) {
       if (stop.stop_requested()) return;
+      if (got_there(checkpoint)) continue;
       const auto delivered = deliver(checkpoint);
       metrics_.evidence_pushes(delivered ? "sent" : "failed").Increment();
+      const auto remembered = delivered ? remember(checkpoint) : delivered;
+      if (!remembered) {
+        logger(log_category::kms)
+            .warn("the checkpoint of tenant {} was {}: {}", tenant.str(),
+                  delivered ? "handed on, and will be once more" : "not handed on",
+                  remembered.error().message);
+      }
       if (delivered) continue;
-      logger(log_category::kms)
-          .warn("the checkpoint of tenant {} was not handed on: {}", tenant.str(),
-                delivered.error().message);
       failed = true;
-      const std::lock_guard lock(mutex_);
-      waiting_.try_emplace(tenant, checkpoint);  // unless there is a newer one
+      keep(checkpoint);
     }
     if (failed) clock_.sleep_for(pause, stop);
     pause = failed ? std::min(pause * 2, longest_pause) : first_pause;

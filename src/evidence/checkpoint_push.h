@@ -1,6 +1,6 @@
 // Hands checkpoints to somebody else, so that the log cannot be made to forget: to files of a
 // folder, one for each checkpoint, or to a URL by POST. The newest one of each tenant is tried
-// until it got there. Thread-safe.
+// until it got there, across restarts. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -21,20 +21,34 @@ namespace betrace::kms {
 class CheckpointPush {
  public:
   // `target`: "file:/FOLDER", where it becomes FOLDER/t-TENANT/SIZE, or http(s)://…, to which
-  // "/TENANT" is added. Errors: invalid_argument. What is given must outlive this.
-  static Result<std::unique_ptr<CheckpointPush>> to(std::string target, HttpClient& http,
-                                                    const Clock& clock, Metrics& metrics);
+  // "/TENANT" is added. `memory`: a folder, for how far each tenant's got there. Errors:
+  // invalid_argument. What is given must outlive this.
+  static Result<std::unique_ptr<CheckpointPush>> to(std::string target, std::string memory,
+                                                    HttpClient& http, const Clock& clock,
+                                                    Metrics& metrics);
   ~CheckpointPush();
 
   void push(const EvidenceLog::Published& checkpoint);
+  // Pushes what the log published before and what did not get there, as a restart or another target
+  // leaves it, on a thread that ends with what is answered, which must go before both.
+  std::unique_ptr<std::jthread> catch_up(const EvidenceLog& log);
 
  private:
-  CheckpointPush(std::string target, HttpClient& http, const Clock& clock, Metrics& metrics)
-      : target_(std::move(target)), http_(http), clock_(clock), metrics_(metrics) {}
+  CheckpointPush(std::string target, std::string memory, HttpClient& http, const Clock& clock,
+                 Metrics& metrics)
+      : target_(std::move(target)),
+        memory_(std::move(memory)),
+        http_(http),
+        clock_(clock),
+        metrics_(metrics) {}
   void run(const std::stop_token& stop);
+  void keep(const EvidenceLog::Published& checkpoint);
   Status deliver(const EvidenceLog::Published& checkpoint);
+  std::string memory_of(const TenantId& tenant) const;
+  bool got_there(const EvidenceLog::Published& checkpoint) const;
+  Status remember(const EvidenceLog::Published& checkpoint) const;
 
-  const std::string target_;
+  const std::string target_, memory_;
   HttpClient& http_;
   const Clock& clock_;
   Metrics& metrics_;

@@ -425,6 +425,21 @@ Result<EvidenceLog::Published> EvidenceLog::published(const TenantId& tenant) co
       fmt::format("tenant {} has no evidence: none of its spans was signed yet", tenant.str()));
 }
 
+Result<std::vector<TenantId>> EvidenceLog::tenants() const {
+  const auto folder = options_.folder + "/tenants";
+  std::vector<TenantId> found;
+  std::error_code error;
+  for (fs::directory_iterator each(folder, error); !error && each != fs::directory_iterator();
+       each.increment(error)) {
+    const auto name = each->path().filename().string();
+    auto tenant = TenantId::parse(name.starts_with("t-") ? name.substr(2) : "");
+    if (tenant) found.push_back(*std::move(tenant));
+  }
+  if (!error || error == std::errc::no_such_file_or_directory) return found;
+  return fail(ErrorCode::store_unavailable,
+              fmt::format("cannot read {}: {}", folder, error.message()));
+}
+
 Result<std::vector<EvidenceLog::Published>> EvidenceLog::all_published(
     const TenantId& tenant) const {
   std::vector<Published> all;

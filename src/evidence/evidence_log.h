@@ -82,6 +82,8 @@ class EvidenceLog {
 
   // The newest checkpoint. Errors: not_found when there is none; store_unavailable; corrupt.
   Result<Published> published(const TenantId& tenant) const;
+  // Those that have evidence, in any order. Errors: store_unavailable.
+  Result<std::vector<TenantId>> tenants() const;
   // All checkpoints, the oldest first; their signatures are not checked. Errors: store_unavailable;
   // corrupt.
   Result<std::vector<Published>> all_published(const TenantId& tenant) const;

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "base/durable_file.h"
+#include "base/encoding.h"
 #include "base/json.h"
 #include "base/try.h"
 #include "telemetry/log.h"
@@ -98,8 +99,8 @@ Status Journal::load() {
     auto segment = TRY(JournalSegment::open(path, found[i], left, disk_, cut));
     if (cut > 0) {
       logger(log_category::kms)
-          .warn("{} bytes at the end of {} are not whole, as a crash leaves them: cut off", cut,
-                path);
+          .warn("{} at the end of {} not whole, as a crash leaves them: cut off",
+                counted(cut, "byte"), path);
     }
     end_ = segment.end();
     segments_.emplace(found[i], std::make_shared<JournalSegment>(std::move(segment)));

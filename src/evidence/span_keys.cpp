@@ -104,8 +104,8 @@ void SpanKeys::sign_tenant(const std::shared_ptr<Signing>& job, const TenantId& 
                            std::shared_ptr<const Indices> which, bool may_create) const {
   const auto fail_all = [job, which, tenant](const Error& error) {
     logger(log_category::kms)
-        .warn("{} compliance spans of tenant {} were not signed: {}", which->size(), tenant.str(),
-              error.message);
+        .warn("{} of tenant {} not signed: {}", counted(which->size(), "compliance span"),
+              tenant.str(), error.message);
     job->take(*which, std::unexpected(error));
   };
   signer_.sign_statements(

@@ -2,6 +2,7 @@
 vectors of spans, and what is no I-JSON, are here as well.
 """
 
+import hashlib
 import json
 import random
 
@@ -345,6 +346,12 @@ def test_vectors_of_spans_verify_and_their_mutations_do_not():
         with pytest.raises(form.Refused) as refused:
             form.check_span(mutation["span"], keys)
         assert str(refused.value) == mutation["message"], mutation["name"]
+    logged, tree = VECTORS["logged"], form.Tree()
+    for leaf_text in logged["leaves"]:
+        assert form.check_span(form.read_json(leaf_text.encode(), exact=True), keys) is None
+        tree.push(0, hashlib.sha256(b"\0" + leaf_text.encode()).digest())
+    stood_for = form.read_checkpoint(logged["checkpoint"], form.LogKey(logged["logKey"]), "acme")
+    assert (stood_for.size, stood_for.root) == (len(logged["leaves"]), tree.root())
 
 
 @pytest.mark.parametrize("text", [

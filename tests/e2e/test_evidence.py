@@ -126,7 +126,7 @@ def test_an_outage_fails_what_needs_the_provider_and_says_so(aws_daemon, fake_km
     problem(daemon.post(SIGN, json={"span": span()}), 503, "kms_unavailable")
     assert sign(daemon, span())[0]["error"]["code"] in ("kms_unavailable", "circuit_open")
     assert verdict(daemon, signed)["valid"]
-    assert daemon.log_lines("1 compliance spans of tenant acme were not signed: ")
+    assert daemon.log_lines("1 compliance span of tenant acme not signed: ")
     fake_kms.faults()
 
 

@@ -331,6 +331,22 @@ def test_a_checkpoint_is_handed_on_when_its_keeper_is_back(daemons, keeper):
     assert f"{url}/acme answered 503" in line
 
 
+def test_a_checkpoint_that_did_not_get_there_before_a_restart_does_after_it(daemons, tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_text("a file where the folder belongs")
+    daemon = daemons({**SELDOM, "betrace.evidence.checkpoint.push": f"file:{kept}"})
+    daemon.create("acme")
+    sign(daemon, *(span(n=n) for n in range(10)))
+    mine = checkpoint(daemon).read_text()
+    until(lambda: daemon.log_lines("was not handed on"), 5, "the push to fail")
+    daemon.restart()
+    kept.unlink()
+    (path,) = until(lambda: list(kept.glob("t-acme/[0-9]*[0-9]")), 15, "the checkpoint to arrive")
+    assert path.read_text() == mine
+    daemon.restart()
+    assert daemon.metric('kms_evidence_pushes_total{result="sent"}') == 0
+
+
 # --- the log on disk ----------------------------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 0.1.4 for the canonical form, `cryptography` for Ed25519. Writes vectors.json beside it.
 
 Each vector: a span as it comes, the seed and id of the key, and the signed span's text. `mutations`
-are signed spans that must not verify, and why.
+are signed spans that must not verify, and why. `logged`: the same spans as leaves that stand for
+signatures, the tree over them, and its checkpoint, by a log's key from the same seed.
 """
 
 import base64
@@ -78,13 +79,37 @@ def mutations():
            "span": sign(PLAIN, seed=hashlib.sha256(b"another").digest())}
 
 
+def root_of(leaves):
+    """MTH of RFC 6962, section 2.1."""
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + root_of(leaves[:half]) + root_of(leaves[half:])).digest()
+
+
+def logged():
+    spans = [span | {"tenantId": "acme", "status": "logged"} for span in SPANS.values()]
+    leaves = [rfc8785.dumps(span) for span in spans]
+    secret = Ed25519PrivateKey.from_private_bytes(SEED)
+    key = b"\1" + secret.public_key().public_bytes_raw()
+    name = "vectors.example"
+    key_hash = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
+    text = (f"{name}/acme\n{len(leaves)}\n{base64.b64encode(root_of(leaves)).decode()}\n"
+            "time 2026-11-26T22:00:00.000Z\n")
+    signature = base64.b64encode(key_hash + secret.sign(text.encode())).decode()
+    return {"logKey": f"{name}+{key_hash.hex()}+{base64.b64encode(key).decode()}",
+            "spans": [span | {"leafIndex": str(index)} for index, span in enumerate(spans)],
+            "leaves": [leaf.decode() for leaf in leaves],
+            "checkpoint": f"{text}\n\u2014 {name} {signature}\n"}
+
+
 def main():
     public = Ed25519PrivateKey.from_private_bytes(SEED).public_key().public_bytes_raw()
     written = {
         "type": TYPE.decode(), "keyId": KEY_ID, "seed": SEED.hex(), "publicKey": public.hex(),
         "vectors": [{"name": name, "span": span, "signed": rfc8785.dumps(sign(span)).decode()}
                     for name, span in SPANS.items()],
-        "mutations": list(mutations())}
+        "mutations": list(mutations()), "logged": logged()}
     path = pathlib.Path(__file__).with_name("vectors.json")
     path.write_text(json.dumps(written, indent=1) + "\n")
 

@@ -10,6 +10,8 @@
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/json.h"
+#include "evidence/checkpoint.h"
+#include "evidence/merkle.h"
 #include "support/vectors.h"
 
 namespace betrace::kms {
@@ -64,6 +66,31 @@ TEST_F(SpanTest, SignedSpansAreThoseOfAnotherImplementationByteForByte) {
     ASSERT_TRUE(again.parse(ours));
     EXPECT_EQ(message_of(again.root().as_object()), "Signature valid");
   }
+}
+
+TEST_F(SpanTest, LoggedSpansAndTheirCheckpointAreThoseOfAnotherImplementation) {
+  const auto& logged = vectors().at("logged").as_object();
+  const auto& leaves = logged.at("leaves").as_array();
+  GrowingTree tree;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const auto& given = logged.at("spans").as_array()[i].as_object();
+    const auto span = LoggedSpan::parse(given);
+    EXPECT_EQ(span.fault, "");
+    EXPECT_EQ(span.index, i);
+    EXPECT_EQ(std::string_view(span.leaf), std::string_view(leaves[i].as_string()));
+    auto fresh = given;
+    fresh.erase("leafIndex");
+    fresh.erase("status");
+    EXPECT_EQ(ComplianceSpan::parse(fresh, frameworks_)->logged_json(), span.leaf);
+    tree.add_leaf(leaf_hash(as_bytes(span.leaf)));
+  }
+  const auto key = NoteKey::parse(std::string_view(logged.at("logKey").as_string())).value();
+  const auto note = open_note(std::string_view(logged.at("checkpoint").as_string()), key).value();
+  const auto checkpoint = Checkpoint::parse(note).value();
+  EXPECT_EQ(checkpoint.text(), note);
+  EXPECT_EQ(checkpoint.origin, "vectors.example/acme");
+  EXPECT_EQ(checkpoint.size, leaves.size());
+  EXPECT_EQ(checkpoint.root, tree.root());
 }
 
 TEST_F(SpanTest, WhatAnotherImplementationChangedIsFoundAndSaid) {
