@@ -66,7 +66,11 @@ Result<Revocation> Lifecycle::revoke_now(const CallContext& call, const TenantId
     if (key.state == KeyState::destroyed) {
       return fail(ErrorCode::destroyed, fmt::format("key {} was destroyed", id.str()));
     }
-    if (key.type == KeyType::signing && parts_.before_revocation) parts_.before_revocation();
+    if (key.type == KeyType::signing && parts_.before_revocation) {
+      parts_.before_revocation();
+      // What it proves is older than the revocation, and times have milliseconds.
+      parts_.clock.sleep_for(std::chrono::milliseconds(1), {});
+    }
     const change::Transition step{.key = id,
                                   .from = key.state,
                                   .to = KeyState::revoked,

@@ -25,7 +25,7 @@ struct LifeFixture : ServiceFixture {
           membership({world.store, *service, world.clock}, name, lease),
           epochs({world.store, service->service_key(), world.witness, world.clock}),
           lifecycle({world.store, *service, membership, epochs, world.witness,
-                     world.provider_threads, world.clock},
+                     world.provider_threads, world.clock, world.before_revocation},
                     {.ciphertext_age_max = world.ciphertext_age_max}),
           rotation(
               {world.store, *service, world.store_threads, world.provider_threads, world.clock,
@@ -41,6 +41,7 @@ struct LifeFixture : ServiceFixture {
     Rotation rotation;
   };
   std::chrono::days ciphertext_age_max{0};
+  std::function<void()> before_revocation;
   KeyServiceOptions service_options;
   TemporaryDirectory outside;
   Witness witness{outside.path()};

@@ -32,6 +32,18 @@ TEST_F(LifecycleTest, RevokingTheActiveVersionGivesItASuccessorFirst) {
   EXPECT_EQ(active(acme, KeyType::encryption).version, 1U);
 }
 
+// The log proves a span older than the revocation by a checkpoint whose time is before it.
+TEST_F(LifecycleTest, ARevocationIsLaterThanWhatWasDoneBeforeIt) {
+  SystemTime before{};
+  before_revocation = [&] { before = clock.now(); };
+  const auto two = daemon("two");
+  auto revoked = revoke(*two, acme, active(acme).id);
+  settle({one.get(), two.get()});
+  ASSERT_TRUE(revoked && *revoked);
+  EXPECT_GT(before, SystemTime());
+  EXPECT_GT((*revoked)->revoked.state_changed_at, before);
+}
+
 TEST_F(LifecycleTest, ARevokedKeysSignatureIsValidAndNotTrusted) {
   const auto signature = sign(acme, "evidence").value();
   auto revoked = revoke(*one, acme, signature.key_id);
