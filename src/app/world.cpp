@@ -1,8 +1,9 @@
 #include "app/world.h"
 
+#include <algorithm>
 #include <ostream>
 
-#include <fmt/format.h>
+#include "base/encoding.h"
 
 namespace betrace::kms {
 
@@ -49,23 +50,9 @@ ExitCode complain(const World& world, std::string_view message, ExitCode code) {
 }
 
 std::string printable(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  unsigned char before = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    // U+0080 to U+009F are control characters too, C2 80 to C2 9F in UTF-8.
-    const bool control = byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
-    if (c == '\n') {
-      out += ' ';
-    } else if (control) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-    before = byte;
-  }
-  return out;
+  std::string line(text);
+  std::ranges::replace(line, '\n', ' ');
+  return without_controls(line);
 }
 
 }  // namespace betrace::kms

@@ -207,6 +207,36 @@ std::string percent_encode(std::string_view text) {
   return out;
 }
 
+namespace {
+
+// How many bytes of the text's first character a terminal obeys, or turns text around for.
+std::size_t control_bytes(std::string_view text) {
+  const auto byte = [&](std::size_t at) {
+    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0;
+  };
+  const auto is_in = [](int value, int first, int last) { return value >= first && value <= last; };
+  if (byte(0) < 0x20 || byte(0) == 0x7f) return 1;
+  if (byte(0) == 0xc2 && is_in(byte(1), 0x80, 0x9f)) return 2;  // U+0080 to U+009F
+  if (byte(0) != 0xe2) return 0;
+  const bool mark = byte(1) == 0x80 && (is_in(byte(2), 0x8e, 0x8f) || is_in(byte(2), 0xaa, 0xae));
+  const bool isolate = byte(1) == 0x81 && is_in(byte(2), 0xa6, 0xa9);  // U+2066 to U+2069
+  return mark || isolate ? 3 : 0;
+}
+
+}  // namespace
+
+std::string without_controls(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto control = control_bytes(text);
+    for (const unsigned char byte : text.substr(0, control)) out += fmt::format("\\x{:02x}", byte);
+    if (control == 0) out += text.front();
+    text.remove_prefix(std::max<std::size_t>(control, 1));
+  }
+  return out;
+}
+
 std::string counted(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }

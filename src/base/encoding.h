@@ -31,6 +31,9 @@ std::string percent_encode(std::string_view text);
 
 // A whole number in decimal text: no sign, no leading zeros.
 std::optional<std::uint64_t> parse_decimal(std::string_view text);
+// What a terminal would obey, and what turns text around, as \xNN: control characters, and marks
+// and overrides of direction.
+std::string without_controls(std::string_view text);
 // "1 span", "7 spans".
 std::string counted(std::uint64_t count, std::string_view noun);
 

@@ -27,23 +27,9 @@ std::string_view held_text(Held held) {
   return "";
 }
 
-// Control characters as \xNN.
-std::string plain(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : plain(text)) {
+  for (const char c : without_controls(text)) {
     switch (c) {
       case '&':
         out += "&amp;";
@@ -66,8 +52,9 @@ std::string escaped(std::string_view text) {
 
 std::string period_text(const BundleReport& report) {
   if (report.from.empty() && report.to.empty()) return "all of the log";
-  return fmt::format("{} to {}", report.from.empty() ? "the beginning" : plain(report.from),
-                     report.to.empty() ? "the end" : plain(report.to));
+  return fmt::format("{} to {}",
+                     report.from.empty() ? "the beginning" : without_controls(report.from),
+                     report.to.empty() ? "the end" : without_controls(report.to));
 }
 
 std::string leaves_text(const BundleReport& report) {
@@ -89,20 +76,20 @@ std::string verdict_text(const BundleReport& report) {
 }
 
 std::string problem_text(const BundleReport::Problem& problem) {
-  if (!problem.leaf) return plain(problem.message);
-  return fmt::format("leaf {}: {}", *problem.leaf, plain(problem.message));
+  if (!problem.leaf) return without_controls(problem.message);
+  return fmt::format("leaf {}: {}", *problem.leaf, without_controls(problem.message));
 }
 
 // Name and value, as both reports for people show them.
 std::vector<std::pair<std::string, std::string>> facts_of(const BundleReport& report) {
   std::vector<std::pair<std::string, std::string>> facts{
-      {"Tenant", plain(report.tenant)},
+      {"Tenant", without_controls(report.tenant)},
       {"Period", period_text(report)},
       {"Leaves", leaves_text(report)},
-      {"Checkpoint",
-       fmt::format("{} of {}", plain(report.checkpoint.origin), rfc3339(report.checkpoint.time))},
+      {"Checkpoint", fmt::format("{} of {}", without_controls(report.checkpoint.origin),
+                                 rfc3339(report.checkpoint.time))},
       {"Your checkpoint", std::string(held_text(report.held))},
-      {"Exported", plain(report.created_at)},
+      {"Exported", without_controls(report.created_at)},
       {"Service key", report.service_key + (report.service_key_pinned ? "  (as you gave it)"
                                                                       : "  (taken on trust)")},
       {"Log key",
@@ -154,12 +141,13 @@ std::string report_text(const BundleReport& report) {
   out += fmt::format("\n{:<12} {:<16} {:>10} {:>10} {:>10}\n", "framework", "control", "success",
                      "failure", "other");
   for (const auto& [control, counts] : report.by_control) {
-    out += fmt::format("{:<12} {:<16} {:>10} {:>10} {:>10}\n", plain(control.first),
-                       plain(control.second), counts.success, counts.failure, counts.other);
+    out +=
+        fmt::format("{:<12} {:<16} {:>10} {:>10} {:>10}\n", without_controls(control.first),
+                    without_controls(control.second), counts.success, counts.failure, counts.other);
   }
   out += '\n';
   for (const auto& key : report.keys) {
-    out += fmt::format("key {} {}{}: {}\n", key.id.str(), plain(key.status),
+    out += fmt::format("key {} {}{}: {}\n", key.id.str(), without_controls(key.status),
                        key.revoked_at ? " at " + rfc3339(*key.revoked_at) : "",
                        counted(key.spans, "span"));
   }

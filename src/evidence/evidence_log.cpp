@@ -238,14 +238,18 @@ Result<std::vector<JournalRecord>> EvidenceLog::number(Batch& batch) {
   return records;
 }
 
+Status EvidenceLog::check_leaf(std::string_view bytes) {
+  if (bytes.size() <= leaf_bytes_max) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("the signed span has {} bytes; at most {} go into the log of evidence",
+                          bytes.size(), leaf_bytes_max));
+}
+
 void EvidenceLog::append(std::vector<Leaf> leaves, Also also, Done<Indices> done) {
   auto batch = std::make_shared<Batch>(std::move(leaves), std::move(also), std::move(done));
   for (const auto& leaf : batch->leaves) {
-    if (leaf.bytes.size() > leaf_bytes_max) {
-      return batch->done(fail(ErrorCode::invalid_argument,
-                              fmt::format("the signed span has {} bytes; at most {} go into the "
-                                          "log of evidence",
-                                          leaf.bytes.size(), leaf_bytes_max)));
+    if (const auto fits = check_leaf(leaf.bytes); !fits) {
+      return batch->done(std::unexpected(fits.error()));
     }
     batch->hashes.push_back(leaf_hash(as_bytes(leaf.bytes)));
   }

@@ -69,6 +69,8 @@ class EvidenceLog {
   };
   // Each leaf's place in its tenant's log.
   using Indices = std::vector<std::uint64_t>;
+  // Errors: invalid_argument when it is too long for a leaf.
+  static Status check_leaf(std::string_view bytes);
   // What else goes into the journal, in one batch with the leaves: called on the journal's thread,
   // on which everybody waits, when the leaves have their places. Empty: nothing.
   using Also = std::move_only_function<std::vector<JournalRecord>(const Indices&)>;

@@ -87,7 +87,12 @@ struct EvidenceService::Signing : Job<WipedString>, std::enable_shared_from_this
         refuse(index, made[n].error());
         continue;
       }
-      answer.items[index] = fresh[index]->signed_json(made[n]->key_id, made[n]->bytes);
+      auto json = fresh[index]->signed_json(made[n]->key_id, made[n]->bytes);
+      if (const auto fits = EvidenceLog::check_leaf(json); log != nullptr && !fits) {
+        refuse(index, fits.error());
+        continue;
+      }
+      answer.items[index] = std::move(json);
       newly_signed.push_back(index);
     }
     put_into_log();
@@ -273,34 +278,22 @@ void EvidenceService::take_verification(const std::shared_ptr<Verifying>& job, s
                                         const Result<Verification>& verification) {
   const auto& [index, span] = job->with_signature[n];
   auto verdict = verdict_of(span, verification);
-  const bool old_perhaps = verification && verification->valid && !verification->trusted &&
-                           verification->revoked_at && parts_.log != nullptr;
-  if (!old_perhaps) return job->decide(index, std::move(verdict));
+  if (parts_.log == nullptr || !needs_proof_of_age(verification))
+    return job->decide(index, std::move(verdict));
   ++job->open;
   look_for_proof(job, n, *verification->revoked_at, *std::move(verdict));
 }
 
-// Whether the log had the span before its key was revoked: then whoever has the key since cannot
-// have made it.
 void EvidenceService::look_for_proof(const std::shared_ptr<Verifying>& job, std::size_t n,
                                      SystemTime revoked_at, SpanVerdict verdict) {
   const auto index = job->with_signature[n].index;
   const auto look = [this, job, n, index, revoked_at, verdict]() mutable {
-    const auto log = parts_.log->get();
     WipedString leaf;
     append_canonical_json(*job->document.spans()[index], leaf);
-    const auto seen = log ? first_seen(**log, *job->with_signature[n].span.owner, as_bytes(leaf))
-                          : std::unexpected(log.error());
-    if (seen && seen->checkpoint.time < revoked_at) {
-      verdict.valid = true;
-      verdict.message = fmt::format(
-          "Signature valid: the key was revoked at {}, and the checkpoint of {} has "
-          "the span",
-          rfc3339(revoked_at), rfc3339(seen->checkpoint.time));
-    } else if (!seen && seen.error().code != ErrorCode::not_found) {
-      verdict.message += ": " + seen.error().message;  // nobody could look
-    }
-    job->decide(index, std::move(verdict));
+    const auto found = with_proof_of_age(*parts_.log, *job->with_signature[n].span.owner,
+                                         as_bytes(leaf), revoked_at, verdict);
+    if (!found) verdict.message += ": " + found.error().message;  // nobody could look
+    job->decide(index, found ? *found : verdict);
     job->close();
   };
   if (parts_.blocking->post(look)) return;

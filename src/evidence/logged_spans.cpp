@@ -7,6 +7,7 @@
 
 #include "base/encoding.h"
 #include "base/try.h"
+#include "evidence/archive.h"
 
 namespace betrace::kms {
 namespace {
@@ -63,6 +64,24 @@ Result<SpanVerdict> look_up(EvidenceLog& log, const LoggedSpan& span) {
 }
 
 }  // namespace
+
+bool needs_proof_of_age(const Result<Verification>& verification) {
+  return verification && verification->valid && !verification->trusted && verification->revoked_at;
+}
+
+Result<SpanVerdict> with_proof_of_age(const LogSlot& log, const TenantId& tenant, ByteView leaf,
+                                      SystemTime revoked_at, SpanVerdict verdict) {
+  const auto open = log.get();
+  if (!open) return std::unexpected(open.error());
+  const auto seen = first_seen(**open, tenant, leaf);
+  if (!seen && seen.error().code != ErrorCode::not_found) return std::unexpected(seen.error());
+  if (!seen || seen->checkpoint.time >= revoked_at) return verdict;
+  verdict.valid = true;
+  verdict.message = fmt::format(
+      "Signature valid: the key was revoked at {}, and the checkpoint of {} has the span",
+      rfc3339(revoked_at), rfc3339(seen->checkpoint.time));
+  return verdict;
+}
 
 void LoggedSpans::verify(std::vector<const LoggedSpan*> spans,
                          std::move_only_function<void(Verdicts)> done) const {

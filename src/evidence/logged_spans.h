@@ -1,4 +1,5 @@
-// Spans whose place in the log stands for a signature: whether the log has them there. Thread-safe.
+// What the log says of spans: of those whose place in it stands for a signature whether it has them
+// there, of others since when. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,15 @@
 #include "evidence/span.h"
 
 namespace betrace::kms {
+
+// Whether a signature is right and its key was revoked, so that only a proof of the span's age lets
+// it stand.
+bool needs_proof_of_age(const Result<Verification>& verification);
+// The verdict on such a span with what the log adds to it: whether a checkpoint of before then has
+// the span, so that whoever has the key since cannot have made it. `leaf`: the signed span in its
+// RFC 8785 form. Blocks on the disk. Errors: store_unavailable, corrupt: nobody could look.
+Result<SpanVerdict> with_proof_of_age(const LogSlot& log, const TenantId& tenant, ByteView leaf,
+                                      SystemTime revoked_at, SpanVerdict verdict);
 
 class LoggedSpans {
  public:

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "base/compression.h"
+#include "base/encoding.h"
 #include "base/otlp.h"
 #include "base/try.h"
 #include "evidence/otlp_mapping.h"
@@ -32,6 +33,10 @@ Result<OtlpEncoding> encoding_of(std::string_view content_type) {
               fmt::format("Content-Type: '{}' is not accepted; application/x-protobuf and "
                           "application/json are",
                           type.substr(0, 64)));
+}
+
+std::unexpected<Error> too_much_work() {
+  return fail(ErrorCode::overloaded, "too much work is waiting; try again in a moment");
 }
 
 template <class Items>
@@ -62,14 +67,20 @@ struct OtlpIngest::Job {
     std::size_t item;
     LoggedSpan span;
   };
+  struct PerhapsOld {
+    const Signed* came;
+    SystemTime revoked_at;
+    SpanVerdict verdict;
+  };
   std::vector<Fresh> fresh;
   std::vector<Signed> came_signed;
+  std::vector<PerhapsOld> perhaps_old;
   std::vector<Logged> came_logged;
   // What goes into the log, and whose places the items are given.
   std::vector<EvidenceLog::Leaf> leaves;
   std::vector<const Fresh*> to_place;
-  std::size_t signed_now = 0, logged_now = 0, attested_before = 0, failed = 0;
-  std::string first_failure;
+  std::size_t signed_now = 0, logged_now = 0, attested_before = 0, failed = 0, unverified = 0;
+  std::string first_failure, first_unverified;
   Done<StreamAnswer> done;
 
   // Evidence is flagged, never lost: the item goes on.
@@ -81,19 +92,21 @@ struct OtlpIngest::Job {
     flag(item, "it came with a signature: " + why);
   }
   bool add_leaf(const Fresh& from, WipedString json) {
-    if (json.size() > leaf_bytes_max) {
-      flag(from.item, fmt::format("signed it has {} bytes; at most {} go into the log of evidence",
-                                  json.size(), leaf_bytes_max));
+    if (const auto fits = EvidenceLog::check_leaf(json); !fits) {
+      flag(from.item, fits.error().message);
       return false;
     }
     leaves.push_back({.tenant = from.span.tenant(), .bytes = std::string(json)});
     return true;
   }
+  // What nobody could look at goes on as it came: a flag would end a signature that may be good.
   void take_verdict(std::size_t item, const Result<SpanVerdict>& verdict) {
-    if (verdict && verdict->valid) {
+    if (!verdict) {
+      if (unverified++ == 0) first_unverified = verdict.error().message;
+    } else if (verdict->valid) {
       ++attested_before;
     } else {
-      flag_attested(item, verdict ? verdict->message : verdict.error().message);
+      flag_attested(item, verdict->message);
     }
   }
 };
@@ -187,16 +200,56 @@ void OtlpIngest::admit(const std::shared_ptr<Job>& job, Next next) const {
 
 void OtlpIngest::verify(const std::shared_ptr<Job>& job, Next next) const {
   keys_.verify(job->call, spans_of(job->came_signed),
-               [job, next = std::move(next)](const SpanKeys::Verifications& verified) mutable {
-                 for (std::size_t n = 0; n < verified.size(); ++n) {
+               [this, job, next = std::move(next)](const SpanKeys::Verifications& all) mutable {
+                 for (std::size_t n = 0; n < all.size(); ++n) {
                    const auto& came = job->came_signed[n];
-                   job->take_verdict(came.item, verdict_of(came.span, verified[n]));
+                   auto verdict = verdict_of(came.span, all[n]);
+                   if (parts_.evidence.log != nullptr && needs_proof_of_age(all[n])) {
+                     job->perhaps_old.push_back({&came, *all[n]->revoked_at, *std::move(verdict)});
+                   } else {
+                     job->take_verdict(came.item, verdict);
+                   }
                  }
-                 next();
+                 prove_age(job, std::move(next));
                });
 }
 
+// Of what was signed by a key that was revoked since.
+void OtlpIngest::prove_age(const std::shared_ptr<Job>& job, Next next) const {
+  if (job->perhaps_old.empty()) return next();
+  const auto go_on = std::make_shared<Next>(std::move(next));
+  const bool posted = parts_.evidence.blocking->post([this, job, go_on] {
+    for (const auto& [came, revoked_at, verdict] : job->perhaps_old) {
+      WipedString leaf;
+      if (const auto span = compliance_span_of(*job->otlp, came->item, &job->memory)) {
+        CanonicalFields(*span).append_to(leaf);
+      }
+      job->take_verdict(came->item, with_proof_of_age(*parts_.evidence.log, *came->span.owner,
+                                                      as_bytes(leaf), revoked_at, verdict));
+    }
+    (*go_on)();
+  });
+  if (posted) return;
+  for (const auto& each : job->perhaps_old) job->take_verdict(each.came->item, too_much_work());
+  (*go_on)();
+}
+
+void OtlpIngest::refuse_other_logs(Job& job) const {
+  if (parts_.evidence.log == nullptr) return;
+  const auto log = parts_.evidence.log->get();
+  if (!log) return;  // then nobody can look them up
+  std::erase_if(job.came_logged, [&](const Job::Logged& came) {
+    const auto ours = EvidenceLog::origin_of((*log)->name(), *came.span.owner);
+    const auto theirs = log_of_place(*job.otlp, came.item);
+    if (theirs == ours) return false;
+    job.flag_attested(came.item, fmt::format("its place is in the log '{}', not in '{}'",
+                                             theirs.substr(0, 256), ours));
+    return true;
+  });
+}
+
 void OtlpIngest::look_up(const std::shared_ptr<Job>& job, Next next) const {
+  refuse_other_logs(*job);
   logged_.verify(spans_of(job->came_logged),
                  [job, next = std::move(next)](const LoggedSpans::Verdicts& verdicts) mutable {
                    for (std::size_t n = 0; n < verdicts.size(); ++n) {
@@ -217,6 +270,12 @@ std::string OtlpIngest::warning_of(const Job& job) const {
                     parts_.forwards ? "went on with the status signing_failed" : "are kept nowhere",
                     job.first_failure));
   }
+  if (job.unverified > 0) {
+    said.push_back(fmt::format("{} came attested, could not be verified and {}; the first: {}",
+                               counted(job.unverified, "item"),
+                               parts_.forwards ? "went on as it was" : "is kept nowhere",
+                               job.first_unverified));
+  }
   if (!parts_.forwards) {
     said.push_back(
         fmt::format("{} of {} items {} in the evidence log; nothing is forwarded: "
@@ -234,6 +293,11 @@ void OtlpIngest::finish(const std::shared_ptr<Job>& job) const {
             "first: {}",
             job->failed, job->otlp->items(), job->first_failure);
   }
+  if (job->unverified > 0) {
+    logger(log_category::kms)
+        .warn("{} of {} came attested, could not be verified and went on as it was; the first: {}",
+              counted(job->unverified, "item"), job->otlp->items(), job->first_unverified);
+  }
   const auto log = parts_.evidence.log != nullptr
                        ? parts_.evidence.log->get()
                        : fail(ErrorCode::store_unavailable,
@@ -247,7 +311,7 @@ void OtlpIngest::finish(const std::shared_ptr<Job>& job) const {
     append(job, log);
   });
   if (posted) return;
-  job->done(fail(ErrorCode::overloaded, "too much work is waiting; try again in a moment"));
+  job->done(too_much_work());
 }
 
 JournalRecord OtlpIngest::payload_of(const Job& job) const {
@@ -291,8 +355,9 @@ void OtlpIngest::answer(Job& job) const {
   count("logged", job.logged_now);
   count("signed_before", job.attested_before);
   count("signing_failed", job.failed);
-  count("passed",
-        job.otlp->items() - job.signed_now - job.logged_now - job.attested_before - job.failed);
+  count("unverified", job.unverified);
+  count("passed", job.otlp->items() - job.signed_now - job.logged_now - job.attested_before -
+                      job.failed - job.unverified);
   job.done(StreamAnswer{.content_type = job.encoding == OtlpEncoding::json
                                             ? "application/json"
                                             : "application/x-protobuf",

@@ -41,6 +41,8 @@ class OtlpIngest final : public EvidenceStream {
   void sign(const std::shared_ptr<Job>& job, Next next) const;
   void admit(const std::shared_ptr<Job>& job, Next next) const;
   void verify(const std::shared_ptr<Job>& job, Next next) const;
+  void prove_age(const std::shared_ptr<Job>& job, Next next) const;
+  void refuse_other_logs(Job& job) const;
   void look_up(const std::shared_ptr<Job>& job, Next next) const;
   void finish(const std::shared_ptr<Job>& job) const;
   void append(const std::shared_ptr<Job>& job, EvidenceLog& log) const;

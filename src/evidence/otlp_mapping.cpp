@@ -53,7 +53,12 @@ bool carries_signature(const OtlpRequest& request, std::size_t item) {
 
 bool carries_place(const OtlpRequest& request, std::size_t item) {
   return !carries_signature(request, item) &&
-         request.text_attribute(item, status_name) == status_logged;
+         (request.text_attribute(item, status_name) == status_logged ||
+          request.has_attribute(item, index_name) || request.has_attribute(item, log_name));
+}
+
+std::string_view log_of_place(const OtlpRequest& request, std::size_t item) {
+  return request.text_attribute(item, log_name).value_or("");
 }
 
 Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::size_t item,
@@ -88,7 +93,10 @@ Result<boost::json::object> compliance_span_of(const OtlpRequest& request, std::
           {algorithm_name, "algorithm"},
           {status_name, "status"}});
   } else if (carries_place(request, item)) {
-    take({{status_name, "status"}, {index_name, "leafIndex"}});
+    take({{status_name, "status"},
+          {index_name, "leafIndex"},
+          {key_name, "keyId"},
+          {algorithm_name, "algorithm"}});
   }
   return span;
 }
@@ -110,6 +118,8 @@ void set_place(OtlpRequest& request, std::size_t item, std::string_view log, std
 }
 
 void set_signing_failed(OtlpRequest& request, std::size_t item) {
+  const bool attested = carries_signature(request, item) || carries_place(request, item);
+  if (!attested) request.remove_attributes(item, ours);
   request.set_attribute(item, status_name, "signing_failed");
 }
 

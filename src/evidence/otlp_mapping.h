@@ -17,8 +17,10 @@ namespace betrace::kms {
 // Of an item that the collector's attributes call a compliance span: framework and control.
 bool is_compliance_item(const OtlpRequest& request, std::size_t item);
 bool carries_signature(const OtlpRequest& request, std::size_t item);
-// Whether its place in the log stands for a signature.
+// Whether its place in a log stands for a signature, or did before it was flagged.
 bool carries_place(const OtlpRequest& request, std::size_t item);
+// Which log that is; empty where the item does not say it.
+std::string_view log_of_place(const OtlpRequest& request, std::size_t item);
 
 // The span that is signed for the item; of one that carries a signature or place with that. Errors:
 // invalid_argument, naming what the item lacks or has too much of.

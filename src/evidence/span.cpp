@@ -240,6 +240,7 @@ LoggedSpan LoggedSpan::parse(const object& span, std::optional<std::uint64_t> in
     made.fault = std::move(fault);
     return std::move(made);
   };
+  if (!is_one(span)) return faulty("Malformed: status is not 'logged'");
   for (const std::string_view name : {"signature", "keyId", "algorithm"}) {
     if (span.contains(name)) {
       return faulty(fmt::format("Malformed: it has '{}', and its status is 'logged'", name));

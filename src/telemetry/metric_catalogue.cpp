@@ -42,7 +42,7 @@ constexpr MetricDescription catalogue[] = {
      "set aside."},
     {"kms_otlp_items_total", counter, "signal,result",
      "Spans and log records that came by OTLP: signed or logged now, attested before, flagged "
-     "signing_failed, or passed as they were."},
+     "signing_failed, attested and unverified because nobody could look, or passed as they were."},
     {"kms_otlp_queue_bytes", gauge, "", "Bytes on the disk that wait to be forwarded."},
     {"kms_provider_up", gauge, "provider",
      "1 when the last probe of the provider of the master key went well, 0 when it failed."},

@@ -193,7 +193,8 @@ Metrics::Metrics(std::string_view provider)
       checkpoints_failed(state_->checkpoints.Add({{"result", "failed"}})),
       otlp_queue_bytes(state_->otlp_queue.Add({})) {
   for (const char* signal : {"traces", "logs"}) {
-    for (const char* result : {"signed", "logged", "signed_before", "signing_failed", "passed"}) {
+    for (const char* result :
+         {"signed", "logged", "signed_before", "signing_failed", "unverified", "passed"}) {
       otlp_items(signal, result);
     }
   }

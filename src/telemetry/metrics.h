@@ -61,7 +61,7 @@ class Metrics {
   prometheus::Counter& checkpoints_failed;
 
   // kms_otlp_items_total{signal,result}: signed, logged, signed_before, signing_failed,
-  // passed.
+  // unverified, passed.
   prometheus::Counter& otlp_items(std::string_view signal, std::string_view result);
   // kms_otlp_forwards_total{result}: sent, failed, refused.
   prometheus::Counter& otlp_forwards(std::string_view result);

@@ -63,7 +63,7 @@ def test_one_bad_span_does_not_sink_the_rest(daemon):
     assert daemon.metric(metric("signed")) == 2
     assert daemon.metric(metric("refused")) == 2
     assert daemon.metric(metric("failed")) == 1
-    assert "nobody" in daemon.log_lines("compliance spans of tenant")[0]
+    assert "nobody" in daemon.log_lines("compliance span of tenant")[0]
 
 
 def test_a_signed_span_comes_back_as_it_is_and_a_changed_one_is_refused(daemon):

@@ -68,6 +68,17 @@ TEST(PercentEncoding, FollowsRfc3986) {
   EXPECT_EQ(percent_encode("a b/c~"), "a%20b%2Fc~");
 }
 
+TEST(Text, IsShownWithoutWhatATerminalObeysOrWhatTurnsItAround) {
+  EXPECT_EQ(without_controls("caf\u00e9 \u2028 \U0001f511 \u00a0"),
+            "caf\u00e9 \u2028 \U0001f511 \u00a0");
+  EXPECT_EQ(without_controls("a\n\x1b[2J\x7f"), "a\\x0a\\x1b[2J\\x7f");
+  EXPECT_EQ(without_controls("\u009b2J\u0080"), "\\xc2\\x9b2J\\xc2\\x80");
+  EXPECT_EQ(without_controls("\u202eDEIFIREV\u2069\u200f"),
+            "\\xe2\\x80\\xaeDEIFIREV\\xe2\\x81\\xa9\\xe2\\x80\\x8f");
+  EXPECT_EQ(without_controls("\xc2"), "\xc2");
+  EXPECT_EQ(counted(1, "span") + ", " + counted(0, "span"), "1 span, 0 spans");
+}
+
 TEST(Utf8, AcceptsTextAndRefusesWhatIsNone) {
   EXPECT_TRUE(is_valid_utf8("plain, \xc3\xa9, \xe2\x82\xac, \xf0\x9f\x94\x91"));
   for (const std::string_view bad : {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",

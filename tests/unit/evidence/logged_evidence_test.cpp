@@ -61,6 +61,20 @@ TEST_F(LoggedEvidence, ABundleHasTheLeavesOfItsPeriodAndThoseBetweenThem) {
   EXPECT_EQ(archive->bundle_head(call, acme, {}, 6).error().code, ErrorCode::invalid_argument);
 }
 
+TEST_F(LoggedEvidence, OneThatIsTooLongForTheLogSinksNoOther) {
+  auto too_long = span("acme", "2026-01-02T00:00:00Z");
+  too_long.insert(too_long.size() - 1, R"(,"more":")" + std::string(66'000, 'x') + '"');
+  const auto answer = sign_all(
+      {span("acme", "2026-01-01T00:00:00Z"), too_long, span("other", "2026-01-03T00:00:00Z")});
+  EXPECT_TRUE(answer.items[0]);
+  EXPECT_TRUE(answer.items[2]);
+  ASSERT_FALSE(answer.items[1]);
+  EXPECT_EQ(answer.items[1].error().code, ErrorCode::invalid_argument);
+  EXPECT_TRUE(answer.items[1].error().message.starts_with("spans[1]: the signed span has 66"));
+  EXPECT_EQ(metrics.evidence_leaves.Value(), 2);
+  EXPECT_EQ(metrics.spans_refused.Value(), 1);
+}
+
 TEST_F(LoggedEvidence, WithoutItsLogNothingIsSigned) {
   slot.reset();
   ASSERT_TRUE(write_file(folder.path() + "/evidence/journal/00000000000000000000.journal", "?"));

@@ -157,6 +157,84 @@ TEST_F(OtlpIngestTest, ASecondPassLeavesPlacesAloneAndFlagsWhatWasChanged) {
   EXPECT_NE(warning.find("leaf 1 is another one"), std::string::npos) << warning;
 }
 
+TEST_F(OtlpIngestTest, AFlaggedPlaceStaysFlagged) {
+  auto spoiled = pass(json_request(json_item("acme", "first"))).encode();
+  spoiled.replace(spoiled.find("first"), 5, "worst");
+  for (const bool log_only : {true, true, false}) {
+    stream(log_only);
+    const auto out = pass(spoiled, "application/x-protobuf");
+    EXPECT_EQ(attribute(out, 0, "betrace.signature.status"), "signing_failed");
+    EXPECT_EQ(attribute(out, 0, "betrace.signature.leaf_index"), "0");
+    spoiled = out.encode();
+  }
+  EXPECT_EQ(metrics.evidence_leaves.Value(), 1);
+}
+
+TEST_F(OtlpIngestTest, APlaceIsTakenWithTheNameOfThisLogAndWithNothingElse) {
+  const auto out = pass(json_request(json_item("acme", "first")));
+  const auto changed = [&](std::string_view name, std::optional<std::string_view> value) {
+    auto other = OtlpRequest::decode(OtlpSignal::traces, OtlpEncoding::protobuf, out.encode());
+    other->remove_attributes(0, name);
+    if (value) other->set_attribute(0, name, *value);
+    return attribute(pass(other->encode(), "application/x-protobuf"), 0,
+                     "betrace.signature.status");
+  };
+  EXPECT_EQ(changed("betrace.signature.nothing", {}), "logged");
+  EXPECT_EQ(changed("betrace.signature.log", "some-other-log/acme"), "signing_failed");
+  EXPECT_NE(warning.find("its place is in the log 'some-other-log/acme', not in"),
+            std::string::npos);
+  EXPECT_EQ(changed("betrace.signature.log", {}), "signing_failed");
+  EXPECT_EQ(changed("betrace.signature.leaf_index", {}), "signing_failed");
+  EXPECT_EQ(changed("betrace.signature.key_id", "x"), "signing_failed");
+  EXPECT_EQ(changed("betrace.signature.algorithm", "Ed25519"), "signing_failed");
+}
+
+TEST_F(OtlpIngestTest, WhatCameAttestedAndNobodyCanLookAtGoesOnAsItCame) {
+  stream(false);
+  const auto out = pass(json_request(json_item("acme", "first")));
+  service = restart();
+  stream(false);
+  store.fail_next({.code = ErrorCode::store_unavailable, .message = "no disk"}, 100);
+  const auto again = pass(out.encode(), "application/x-protobuf");
+  EXPECT_EQ(again.encode(), out.encode());
+  EXPECT_EQ(std::pair(counted("unverified"), counted("signing_failed")), std::pair(1., 0.));
+  EXPECT_NE(warning.find("1 item came attested, could not be verified and went on as it was"),
+            std::string::npos)
+      << warning;
+}
+
+TEST_F(OtlpIngestTest, ASignatureByAKeyThatWasRevokedSinceStaysWhereTheLogProvesItOlder) {
+  stream(false);
+  const auto before = pass(json_request(json_item("acme", "before")));
+  ASSERT_TRUE(slot->get().value()->publish());
+  clock.advance(std::chrono::hours(1));
+  const auto unproven = pass(json_request(json_item("acme", "unproven")));
+  const auto key = KeyId::parse(attribute(before, 0, "betrace.signature.key_id")).value();
+  ASSERT_TRUE(store.commit(call, {change::Transition{.key = key,
+                                                     .from = KeyState::active,
+                                                     .to = KeyState::revoked,
+                                                     .at = clock.now(),
+                                                     .reason = "lost"}}));
+  service = restart();
+  stream(false);
+  const auto status = [&](const OtlpRequest& item) {
+    return attribute(pass(item.encode(), "application/x-protobuf"), 0, "betrace.signature.status");
+  };
+  EXPECT_EQ(status(before), "signed");
+  EXPECT_EQ(counted("signed_before"), 1);
+  EXPECT_EQ(status(unproven), "signing_failed");
+  EXPECT_NE(warning.find("nothing proves the span older than that"), std::string::npos) << warning;
+}
+
+TEST_F(OtlpIngestTest, WhatCannotBeSignedCarriesNothingButItsStatus) {
+  auto item = json_item("nobody", "first");
+  item.insert(item.size() - 2,
+              R"(,{"key":"betrace.signature.key_id","value":{"stringValue":"x"}})");
+  const auto out = pass(json_request(item));
+  EXPECT_EQ(attribute(out, 0, "betrace.signature.status"), "signing_failed");
+  EXPECT_EQ(attribute(out, 0, "betrace.signature.key_id"), "none");
+}
+
 TEST_F(OtlpIngestTest, LoggingNeedsTheTenantAndNoKey) {
   slot->get().value()->public_key().value();
   service = restart();
