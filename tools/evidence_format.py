@@ -199,7 +199,20 @@ def key_id(record):
 
 
 def is_revoked(record):
-    return field(record, "status", str) == "REVOKED" or record.get("revokedAt") is not None
+    status = field(record, "status", str)
+    need(status in ("ACTIVE", "DEPRECATED", "REVOKED", "DESTROYED"), "the status of a key is none")
+    need((status == "REVOKED") == ("revokedAt" in record), "REVOKED and revokedAt go together")
+    return status == "REVOKED"
+
+
+def control_form(text):
+    """What has one form is one control."""
+    lower = text.translate({upper: upper + 32 for upper in range(65, 91)})
+    return re.sub("[._\\- ()/]+", ".", lower).strip(".")
+
+
+def framework_form(text):
+    return control_form(text).replace(".", "")
 
 
 class LogKey:
@@ -229,6 +242,7 @@ def read_checkpoint(note, log_key, tenant, what="a checkpoint"):
     need(len(lines) == 4 and lines[3].startswith("time "), f"{what} is not of four lines")
     need(lines[0] == f"{log_key.name}/{tenant}", f"{what} is of another log or tenant")
     moment(lines[3][5:], f"the time of {what}")
+    need(lines[3].endswith("Z"), f"the time of {what} is not in UTC")
     return Checkpoint(whole(lines[1]), unb64(lines[2], "a root", 32), lines[3][5:])
 
 

@@ -15,9 +15,10 @@ import re
 import signal
 import sys
 
-from evidence_format import (SPKI_PREFIX, LogKey, Refused, Tree, check_span, continues, ed25519,
-                             field, is_revoked, key_id, moment, need, open_envelope,
-                             read_checkpoint, read_json, spki, unb64, whole)
+from evidence_format import (SPKI_PREFIX, LogKey, Refused, Tree, check_span, continues,
+                             control_form, ed25519, field, framework_form, is_revoked, key_id,
+                             moment, need, open_envelope, read_checkpoint, read_json, spki, unb64,
+                             whole)
 
 FORMAT = "betrace-evidence-bundle/1"
 KEY_TYPE = "application/vnd.betrace.public-key.v1+json"
@@ -33,7 +34,8 @@ class Bundle:
         self.file, self.held_note, self.pins = file, held, (service_key, log_key)
         self.problems, self.problem_count, self.leaves, self.valid_spans = [], 0, 0, 0
         self.tenant = self.checkpoint = self.held = self.consistent = self.tree = None
-        self.groups, self.signed_with, self.outside, self.agreed = {}, {}, 0, None
+        self.groups, self.spelling, self.signed_with = {}, {}, {}
+        self.outside, self.agreed = 0, None
 
     def problem(self, message, line=None, index=None):
         self.problem_count += 1
@@ -69,9 +71,10 @@ class Bundle:
         body = read_json(unb64(field(envelope, "payload", str), "the payload of the manifest"))
         records = {key_id(each): each for each in field(body, "serviceKeys", list)}
         need(len(records) == len(body["serviceKeys"]), "a service key is there twice")
-        self.service_keys = {key: ed25519(record) for key, record in records.items()}
-        usable = {key: self.service_keys[key] for key in records if not is_revoked(records[key])}
-        self.manifest, signer = open_envelope(envelope, BUNDLE_TYPE, usable, "the manifest")
+        keys = {key: ed25519(record) for key, record in records.items()}
+        self.service_keys = {key: keys[key] for key in records if not is_revoked(records[key])}
+        self.manifest, signer = open_envelope(envelope, BUNDLE_TYPE, self.service_keys,
+                                              "the manifest")
         self.tenant, self.signer = field(body, "tenantId", str), spki(records[signer]["publicKey"])
         need(self.pins[0] in (None, self.signer),
              "the manifest is signed by another service key than the one that was given")
@@ -149,13 +152,22 @@ class Bundle:
         span = read_json(leaf, exact=True)
         key = check_span(span, self.keys)
         need(span.get("tenantId") == self.tenant, "the span is another tenant's")
-        group = field(span, "framework", str), field(span, "control", str)
+        for name in ("framework", "control", "outcome", "evidenceType"):
+            need(field(span, name, str, optional=name in ("outcome", "evidenceType")) != "",
+                 f"{name} is empty")
+            need(name not in span or span[name] is not None, f"{name} is null")
+        group = span["framework"], span["control"]
         time, (begin, end) = moment(span.get("timestamp")), self.bounds
         need(index < self.proven.get(key, self.end), "Key revoked at "
              f"{self.records.get(key, {}).get('revokedAt')}, and nothing proves the span older than"
              " that")
-        self.outside += bool(begin and time < begin or end and time >= end)
         self.signed_with[key] = self.signed_with.get(key, 0) + 1
+        if begin and time < begin or end and time >= end:
+            self.outside += 1
+            return
+        form = framework_form(group[0]), control_form(group[1])
+        if form in self.spelling or len(self.spelling) < GROUPS_MAX:
+            group = self.spelling.setdefault(form, group)
         group += (field(span, "outcome", str, optional=True) or "-",)
         if group not in self.groups and len(self.groups) >= GROUPS_MAX:
             group = "others", "others", "others"
@@ -198,7 +210,7 @@ class Bundle:
         return {
             "valid": not self.problem_count, "tenantId": self.tenant, "leaves": self.leaves,
             "validSpans": self.valid_spans, "loggedSpans": self.signed_with.get(None, 0),
-            "problems": self.problems,
+            "outsidePeriod": self.outside, "problems": self.problems,
             "checkpoint": newest and {"size": newest.size, "time": newest.time,
                                       "root": base64.b64encode(newest.root).decode()},
             "held": self.held and {"size": self.held.size, "consistent": self.consistent},
@@ -226,7 +238,7 @@ def report(bundle):
             yield f"given        {bundle.held.size} leaves, {bundle.held.time}: {verdict}"
         for group, count in sorted(bundle.groups.items()):
             yield f"spans        {count:9,} {' '.join(group)}"
-        yield f"outside      {bundle.outside:9,} of these, by their timestamp, of the period"
+        yield f"outside      {bundle.outside:9,} more, by their timestamp, of the period"
         for key, record in bundle.records.items():
             revoked = f", revoked {record.get('revokedAt')}" if key in bundle.proven else ""
             count = bundle.signed_with.get(key, 0)
@@ -269,7 +281,7 @@ def main(arguments=None):
     held, service_key, log_key = options.checkpoint, options.service_key, options.log_key
     try:
         if held is not None:
-            held = pathlib.Path(held).read_text(encoding="utf-8")
+            held = pathlib.Path(held).read_bytes().decode()
             need("\n\n\u2014 " in held, f"there is no checkpoint in {options.checkpoint}")
         if service_key is not None:
             text = re.sub("-----[A-Z ]+-----", "", text_or_file(service_key))

@@ -66,6 +66,11 @@ std::string json_of(const value& object, std::string_view name) {
   return std::string(out);
 }
 
+bool is_revoked(const value& key) {
+  return text_of(key, "status") == key_status(KeyState::revoked) ||
+         key.get_object().contains("revokedAt");
+}
+
 bool is_attested(const value& key, const Bytes& public_key, const std::string& tenant,
                  const Bytes& service_key) {
   const auto opened = open_envelope(json_of(key, "attestation"), public_key_type, service_key);
@@ -142,8 +147,18 @@ Status BundleVerifier::read(std::string_view manifest) {
   report_.created_at = text_of(root, "createdAt");
   report_.from = text_of(root, "from");
   report_.to = text_of(root, "to");
-  if (!report_.from.empty()) from_ = rfc3339_time(report_.from);
-  if (!report_.to.empty()) to_ = rfc3339_time(report_.to);
+  for (const auto& [name, bound] : {std::pair("from", &from_), std::pair("to", &to_)}) {
+    *bound = rfc3339_time(text_of(root, name));
+    if (!*bound && root.get_object().contains(name)) {
+      complain({}, fmt::format("manifest: {} is no time", name));
+    }
+  }
+  for (const auto* const name : {"left", "right", "checkpoints", "keys", "serviceKeys"}) {
+    const auto* const list = root.get_object().if_contains(name);
+    if (list == nullptr || !list->is_array()) {
+      complain({}, fmt::format("manifest: {} is not a list", name));
+    }
+  }
   const auto begin = decimal_of(root, "begin"), end = decimal_of(root, "end");
   if (!begin || !end || *begin > *end) return malformed("manifest: begin and end are no range");
   report_.begin = *begin;
@@ -164,18 +179,31 @@ Status BundleVerifier::read(std::string_view manifest) {
     consistency_.emplace(*first, *std::move(proof));
   }
   for (const auto& each : list_of(root, "serviceKeys")) {
-    const auto key = public_key_of(each);
-    const bool wanted = !trust_.service_key || *trust_.service_key == key;
+    auto key = public_key_of(each);
     const auto id = KeyId::parse(text_of(each, "keyId"));
-    const bool revoked = text_of(each, "status") == key_status(KeyState::revoked);
-    if (key.empty() || !id || !wanted || revoked || !service_key_.empty()) continue;
-    service_key_ = key;
-    service_key_id_ = *id;
+    if (key.empty() || !id) {
+      complain({}, "manifest: a service key is no Ed25519 key");
+    } else if (!is_revoked(each) && !service_keys_.emplace(*id, std::move(key)).second) {
+      complain({}, fmt::format("service key {}: it is listed twice", id->str()));
+    }
   }
   return {};
 }
 
+// The one that signed, where one did.
+void BundleVerifier::choose_service_key(std::string_view envelope) {
+  for (const auto& [id, key] : service_keys_) {
+    if (trust_.service_key && *trust_.service_key != key) continue;
+    const bool signed_it = open_envelope(envelope, bundle_type, key).has_value();
+    if (!service_key_.empty() && !signed_it) continue;
+    service_key_ = key;
+    service_key_id_ = id;
+    if (signed_it) return;
+  }
+}
+
 void BundleVerifier::check_service_key(std::string_view head, std::string_view envelope) {
+  choose_service_key(envelope);
   report_.service_key_pinned = trust_.service_key.has_value();
   report_.log_key_pinned = trust_.log_key.has_value();
   report_.service_key = base64_encode(ed25519_spki(service_key_));
@@ -207,7 +235,10 @@ void BundleVerifier::read_keys(std::string_view manifest) {
       complain({}, fmt::format("key {}: it is no Ed25519 key", text_of(each, "keyId")));
       continue;
     }
-    if (!is_attested(each, public_key, report_.tenant, service_key_)) {
+    const bool attested = std::ranges::any_of(service_keys_, [&](const auto& by) {
+      return is_attested(each, public_key, report_.tenant, by.second);
+    });
+    if (!attested) {
       complain({}, fmt::format("key {}: the service does not vouch for it", id->str()));
       continue;
     }
@@ -243,14 +274,24 @@ void BundleVerifier::read_checkpoints(std::string_view manifest) {
     if (report_.checkpoint.size < report_.end)
       complain({}, "checkpoint: the log ends before 'end'");
     const bool all = report_.begin == 0 && report_.end == report_.checkpoint.size;
-    if (report_.from.empty() && report_.to.empty() && !all) {
+    if (!from_ && !to_ && !all) {
       complain({}, "leaves are left out, though the bundle is of no period");
     }
   }
   for (const auto& each : list_of(root, "checkpoints")) {
     const auto older = open(each.is_string() ? std::string(each.get_string()) : "", "checkpoints");
     if (!older) continue;
-    if (older->size >= report_.begin && older->size <= report_.end) checkpoints_.push_back(*older);
+    const auto& newest = report_.checkpoint;
+    const bool in_range = older->size >= report_.begin && older->size <= report_.end;
+    if (!in_range && older->size != newest.size) {
+      complain({},
+               fmt::format("a checkpoint of {} leaves cannot be compared: they are not all here",
+                           older->size));
+    } else if (older->size == newest.size && older->root != newest.root) {
+      complain({}, fmt::format("two checkpoints of {} leaves are of two logs", newest.size));
+    } else {
+      checkpoints_.push_back(*older);
+    }
   }
   std::ranges::stable_sort(checkpoints_, {}, &Checkpoint::size);
   if (trust_.held.empty()) return;

@@ -93,6 +93,7 @@ class BundleVerifier {
   Status read(std::string_view manifest);
   void read_keys(std::string_view manifest);
   void read_checkpoints(std::string_view manifest);
+  void choose_service_key(std::string_view envelope);
   void check_service_key(std::string_view head, std::string_view envelope);
   void complain(std::optional<std::uint64_t> leaf, std::string message);
   Checked check(std::string_view line, std::uint64_t index) const;
@@ -105,10 +106,13 @@ class BundleVerifier {
 
   BundleTrust trust_;
   BundleReport report_;
-  Bytes service_key_;
+  std::map<KeyId, Bytes> service_keys_;  // those that are not revoked
+  Bytes service_key_;                    // of these the one that signed
   KeyId service_key_id_;
   NoteKey log_key_;
   std::map<KeyId, Key> keys_;
+  // By framework and control in their one form: as they are spelt in the first leaf.
+  std::map<std::pair<std::string, std::string>, std::pair<std::string, std::string>> spelling_;
   std::vector<Checkpoint> checkpoints_;  // by size
   std::size_t next_checkpoint_ = 0;
   std::optional<Checkpoint> held_;

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/json_note.h"
 #include "evidence/bundle.h"
+#include "evidence/frameworks.h"
 #include "evidence/span.h"
 #include "evidence/tiles.h"
 
@@ -133,7 +134,13 @@ void BundleVerifier::count(const Checked& checked) {
   const auto slot = [](auto& map, auto key, auto rest) -> auto& {
     return map.size() < kinds_max || map.contains(key) ? map[key] : map[rest];
   };
-  auto& outcomes = slot(report_.by_control, std::pair(checked.framework, checked.control),
+  const std::pair<std::string, std::string> as_it_is{checked.framework, checked.control};
+  std::pair one_form{framework_form(checked.framework), control_form(checked.control)};
+  auto spelt = spelling_.find(one_form);
+  if (spelt == spelling_.end() && spelling_.size() < kinds_max) {
+    spelt = spelling_.emplace(std::move(one_form), as_it_is).first;
+  }
+  auto& outcomes = slot(report_.by_control, spelt == spelling_.end() ? as_it_is : spelt->second,
                         std::pair(std::string("others"), std::string("others")));
   ++(checked.outcome == "success"   ? outcomes.success
      : checked.outcome == "failure" ? outcomes.failure

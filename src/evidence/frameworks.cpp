@@ -53,27 +53,6 @@ constexpr Framework table[] = {{"soc2", soc2, "CC6_1"},        {"hipaa", hipaa, 
 
 bool is_separator(char c) { return std::string_view("._- ()/").find(c) != std::string_view::npos; }
 
-// Lower case, each run of separators one dot, none at the ends: "164.312(a)(1)" is "164.312.a.1".
-std::string one_form(std::string_view text) {
-  std::string form;
-  for (const char c : text) {
-    if (is_separator(c)) {
-      if (!form.empty() && form.back() != '.') form += '.';
-    } else {
-      form += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    }
-  }
-  if (form.ends_with('.')) form.pop_back();
-  return form;
-}
-
-// Of a framework's name: "SOC 2", "soc2" and "soc-2" are one.
-std::string name_form(std::string_view text) {
-  auto form = one_form(text);
-  std::erase(form, '.');
-  return form;
-}
-
 bool holds(const Series& series, std::string_view control) {
   if (!control.starts_with(series.prefix)) return false;
   control.remove_prefix(series.prefix.size());
@@ -90,32 +69,51 @@ bool holds(const Series& series, std::string_view control) {
 
 const Framework* find(std::string_view name) {
   const auto found = std::ranges::find_if(
-      table, [&](const Framework& each) { return name_form(each.name) == name; });
+      table, [&](const Framework& each) { return framework_form(each.name) == name; });
   return found == std::end(table) ? nullptr : found;
 }
 
 }  // namespace
+
+std::string control_form(std::string_view text) {
+  std::string form;
+  for (const char c : text) {
+    if (is_separator(c)) {
+      if (!form.empty() && form.back() != '.') form += '.';
+    } else {
+      form += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+  }
+  if (form.ends_with('.')) form.pop_back();
+  return form;
+}
+
+std::string framework_form(std::string_view text) {
+  auto form = control_form(text);
+  std::erase(form, '.');
+  return form;
+}
 
 Result<Frameworks> Frameworks::with(const std::vector<std::string>& more, Unknown unknown) {
   Frameworks made;
   made.unknown_ = unknown;
   for (const std::string& each : more) {
     const auto colon = each.find(':');
-    const auto framework = name_form(each.substr(0, colon));
+    const auto framework = framework_form(each.substr(0, colon));
     const auto control = colon == std::string::npos ? "" : each.substr(colon + 1);
     if (framework.empty() || control.empty()) {
       return fail(
           ErrorCode::invalid_argument,
           fmt::format("'{}': accepted is FRAMEWORK:CONTROL, or FRAMEWORK:* for any control", each));
     }
-    made.controls_[framework].push_back(control == "*" ? control : one_form(control));
+    made.controls_[framework].push_back(control == "*" ? control : control_form(control));
   }
   return made;
 }
 
 Status Frameworks::check(std::string_view framework, std::string_view control) const {
-  const auto name = name_form(framework);
-  const auto form = one_form(control);
+  const auto name = framework_form(framework);
+  const auto form = control_form(control);
   const auto added = controls_.find(name);
   if (added != controls_.end() && std::ranges::any_of(added->second, [&](const auto& each) {
         return each == "*" || each == form;

@@ -11,6 +11,12 @@
 
 namespace betrace::kms {
 
+// Lower case, each run of separators (`._- ()/`) one dot, none at the ends: "164.312(a)(1)" is
+// "164.312.a.1". What has one form is one control.
+std::string control_form(std::string_view control);
+// Likewise, without dots: "SOC 2", "soc2" and "soc-2" are one.
+std::string framework_form(std::string_view framework);
+
 class Frameworks {
  public:
   // What becomes of a framework or a control that is not in the table.

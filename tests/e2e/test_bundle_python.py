@@ -103,7 +103,8 @@ def test_whole_bundles_and_those_of_a_period_verify(evidence):
             found = verify(b"".join(evidence.bundle(tenant, query)))
             assert found.problems == [], (tenant, query)
             assert found.valid_spans == found.leaves and leaves in (None, found.leaves)
-            assert sum(found.groups.values()) == sum(found.signed_with.values()) == found.leaves
+            counted = sum(found.groups.values()) + found.outside
+            assert counted == sum(found.signed_with.values()) == found.leaves
 
 
 def test_what_the_command_exports_verifies(evidence, tmp_path):
@@ -165,7 +166,7 @@ def test_the_program_reports_to_people_and_to_programs(evidence, written, tmp_pa
     done = run_python(path, "--json", "--checkpoint", held, "--log-key", log_key)
     answer = json.loads(done.stdout)
     assert set(answer) == {"valid", "tenantId", "leaves", "validSpans", "loggedSpans",
-                           "problems", "checkpoint",
+                           "problems", "outsidePeriod", "checkpoint",
                            "held", "serviceKeyPinned", "logKeyPinned", "byControl"}
     assert (answer["valid"], answer["tenantId"], answer["problems"]) == (True, "acme", [])
     assert (answer["serviceKeyPinned"], answer["logKeyPinned"]) == (False, True)
