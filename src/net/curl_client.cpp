@@ -66,7 +66,8 @@ Result<const Target*> target_of(const std::string& url) {
 // The machine itself and the metadata services of clouds, which no proxy can reach for us.
 bool is_beside_us(std::string_view host) {
   return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") ||
-         host.starts_with("169.254.") || host == "[::1]" || host == "[fd00:ec2::254]";
+         host.starts_with("169.254.") || host == "[::1]" || host == "[fd00:ec2::254]" ||
+         host == "[fd00:ec2::23]" || host == "metadata.google.internal";
 }
 
 bool has_line_break(std::string_view text) {

@@ -1,8 +1,11 @@
 #include "providers/addresses.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 namespace betrace::kms {
 
@@ -22,6 +25,13 @@ Result<std::string> checked_url(std::string_view from, std::string url) {
                             from, quotable ? url : "…@…"));
   }
   return url;
+}
+
+Result<std::string> readable_file(std::string_view from, std::string path, std::string_view what) {
+  if (path.empty() || ::access(path.c_str(), R_OK) == 0) return path;
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}={}: {}; accepted is {}", from, path,
+                          std::generic_category().message(errno), what));
 }
 
 std::string_view host_of(std::string_view url) {

@@ -44,6 +44,15 @@ class Child {
     wait();
   }
   int output() const { return output_; }
+  // Its status when it has ended.
+  std::optional<int> ended() {
+    int status = 0;
+    if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    pid_ = 0;
+    return status;
+  }
+
+ private:
   int wait() {
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
@@ -52,10 +61,15 @@ class Child {
     return status;
   }
 
- private:
   pid_t pid_;
   int output_;
 };
+
+using Time = std::chrono::steady_clock::time_point;
+
+std::unexpected<Error> late() {
+  return fail(ErrorCode::kms_timeout, "credential_process: it did not end in time");
+}
 
 // Standard output to a pipe, the other two to nothing.
 Result<std::pair<pid_t, int>> spawn(std::vector<std::string>& words) {
@@ -79,15 +93,12 @@ Result<std::pair<pid_t, int>> spawn(std::vector<std::string>& words) {
   return refuse("'{}' cannot be run: {}", words[0], std::generic_category().message(failed));
 }
 
-Result<WipedString> read_all(const Child& child, const CallContext& call, const Clock& clock) {
-  const auto end = std::min(call.deadline, clock.steady_now() + std::chrono::minutes(1));
+Result<WipedString> read_all(const Child& child, Time end, const Clock& clock) {
   WipedString text;
   std::array<char, 4096> part{};
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(end - clock.steady_now());
-    if (left <= milliseconds(0)) {
-      return fail(ErrorCode::kms_timeout, "credential_process: it did not end in time");
-    }
+    if (left <= milliseconds(0)) return late();
     pollfd wanted{.fd = child.output(), .events = POLLIN, .revents = 0};
     const int ready =
         ::poll(&wanted, 1, static_cast<int>(std::min(left, milliseconds(1000)).count()));
@@ -100,6 +111,15 @@ Result<WipedString> read_all(const Child& child, const CallContext& call, const 
   }
   wipe(part.data(), part.size());
   return text;
+}
+
+// It may have closed its output and live on.
+Result<int> status_of(Child& child, Time end, const Clock& clock) {
+  for (;;) {
+    if (const auto status = child.ended()) return *status;
+    if (clock.steady_now() >= end) return late();
+    ::poll(nullptr, 0, 5);
+  }
 }
 
 }  // namespace
@@ -130,8 +150,9 @@ Result<AwsCredentials> run_credential_process(std::string_view command, const Ca
   if (!words || words->empty()) return refuse("its quotes are not closed, or it is empty");
   const auto [pid, output] = TRY(spawn(*words));
   Child child(pid, output);
-  const auto text = TRY(read_all(child, call, clock));
-  const int status = child.wait();
+  const auto end = std::min(call.deadline, clock.steady_now() + std::chrono::minutes(1));
+  const auto text = TRY(read_all(child, end, clock));
+  const int status = TRY(status_of(child, end, clock));
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     return refuse("'{}' ended with {}", words->front(),
                   WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));

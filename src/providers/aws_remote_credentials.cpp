@@ -156,6 +156,7 @@ std::optional<Headers> InstanceCredentials::log_in(const CallContext& call) {
   }
   const auto token =
       ask(call, "PUT", "/latest/api/token", {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}});
+  met_ = met_ || (token && (token->status == 200 || token->status == 429 || token->status >= 500));
   if (!token || token->status != 200) {
     last_fault_ = token ? fmt::format("HTTP {}", token->status)
                         : "no answer; in a container the instance's hop limit must be 2 or more";
@@ -180,6 +181,10 @@ Result<std::string> InstanceCredentials::region(const CallContext& call) {
 Result<std::optional<AwsCredentials>> InstanceCredentials::load(const CallContext& call) {
   constexpr std::string_view roles = "/latest/meta-data/iam/security-credentials/";
   const auto with_token = log_in(call);
+  if (!with_token && met_) {
+    return fail(ErrorCode::kms_unavailable,
+                fmt::format("the instance's metadata service gives nothing now: {}", last_fault_));
+  }
   if (!with_token) return std::nullopt;
   const auto role = TRY(ask(call, "GET", roles, *with_token));
   if (role.status == 404) {

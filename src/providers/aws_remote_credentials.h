@@ -65,6 +65,7 @@ class InstanceCredentials final : public CredentialSource {
   const Clock& clock_;
   std::string endpoint_;
   std::string last_fault_;  // why there are none
+  bool met_ = false;        // the service has answered before, or answers that it is busy
 };
 
 }  // namespace betrace::kms

@@ -252,7 +252,10 @@ std::string aws_service_url(std::string_view service, std::string_view region,
   for (const auto& each : partitions) {
     if (region.starts_with(each.prefix)) of_region = each;
   }
-  return fmt::format("https://{}{}.{}.{}", service, kind.fips ? "-fips" : "", region,
+  // In GovCloud every STS is a FIPS one, and has no other name.
+  const bool fips_by_name =
+      kind.fips && !(service == "sts" && region.starts_with("us-gov-") && !kind.dual_stack);
+  return fmt::format("https://{}{}.{}.{}", service, fips_by_name ? "-fips" : "", region,
                      kind.dual_stack ? of_region.dual_stack : of_region.suffix);
 }
 

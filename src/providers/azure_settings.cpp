@@ -119,6 +119,8 @@ Status read_login(const ProviderEnvironment& environment, AzureSettings& out) {
   out.authority = TRY(secure_url("AZURE_AUTHORITY_HOST", std::move(authority)));
 
   find_principal(environment, out);
+  TRY(readable_file("azure.keyvault.client-certificate-file", out.certificate_file,
+                    "a PEM file with the certificate and its key"));
   if (out.login == AzureLogin::managed_identity) return find_identity(environment, out);
   if (!out.client_id.empty()) return {};
   return fail(ErrorCode::invalid_argument,
@@ -158,7 +160,8 @@ Result<AzureSettings> read_azure_settings(const ProviderEnvironment& environment
                             "and -",
                             key));
   }
-  out.ca_file = environment.settings("azure.keyvault.ca-file").value_or("");
+  constexpr std::string_view ca = "azure.keyvault.ca-file";
+  out.ca_file = TRY(readable_file(ca, environment.settings(ca).value_or(""), "a PEM file"));
   TRY(read_login(environment, out));
   return out;
 }

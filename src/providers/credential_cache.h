@@ -105,8 +105,12 @@ auto CredentialCache<Credentials>::load_here(const CallContext& call,
     -> Result<Pointer> {
   loading_ = true;
   const Pointer before = current_;
+  // Where the origin does not answer at all, the present ones need the rest of the time.
+  CallContext asked = call;
+  const auto begun = clock_.steady_now();
+  if (is_valid(clock_.now())) asked.deadline = begun + (call.deadline - begun) / 2;
   lock.unlock();
-  auto fresh = origin_.load(call, before);
+  auto fresh = origin_.load(asked, before);
   lock.lock();
   loading_ = false;
   ++loads_;

@@ -144,7 +144,8 @@ class GcpProvider final : public Provider {
       return strange("generate data key", "its random bytes are not what their checksum says");
     }
     const auto& error = answer.error();
-    const bool passing = error.code == ErrorCode::kms_unavailable ||
+    const bool logged_in = !error.type.empty();  // else it is of the token, not of what was asked
+    const bool passing = error.code == ErrorCode::kms_unavailable || !logged_in ||
                          error.code == ErrorCode::kms_timeout || refuses_token(error);
     if (passing) return std::unexpected(error);
     if (!local_random_.exchange(true)) {

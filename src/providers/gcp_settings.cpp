@@ -66,6 +66,8 @@ Result<GcpSettings> read_gcp_settings(const ProviderEnvironment& environment) {
   out.url =
       TRY(checked_url("gcp.kms.endpoint",
                       settings("gcp.kms.endpoint").value_or("https://cloudkms.googleapis.com")));
+  constexpr std::string_view file = "gcp.kms.credentials-file";
+  TRY(readable_file(file, settings(file).value_or(""), "a file of Google's credentials"));
   out.credentials_file = credentials_file(environment);
   auto host = variable(environment, "GCE_METADATA_HOST");
   if (host.empty()) host = "metadata.google.internal";

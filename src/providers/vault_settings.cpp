@@ -1,12 +1,9 @@
 #include "providers/vault_settings.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include "base/try.h"
 #include "providers/addresses.h"
@@ -44,13 +41,8 @@ std::string text_of(const Settings& settings, std::string_view key) {
   return settings(key).value_or("");
 }
 
-// A file whose content the HTTP client reads, at each connection: curl's own words name no setting.
 Result<std::string> file_setting(const Settings& settings, std::string_view key) {
-  auto path = text_of(settings, key);
-  if (path.empty() || ::access(path.c_str(), R_OK) == 0) return path;
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("{}={}: {}; accepted is a PEM file", key, path,
-                          std::generic_category().message(errno)));
+  return readable_file(key, text_of(settings, key), "a PEM file");
 }
 
 WipedString secret_of(const Settings& settings, std::string_view key) {

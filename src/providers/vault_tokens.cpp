@@ -39,7 +39,8 @@ class Tokens {
   Result<VaultToken> load(const CallContext& call, const VaultTokenCache::Pointer& previous) {
     // What somebody else renews in a file is theirs to renew.
     const bool ours = settings_.token_file.empty();
-    if (previous && previous->renewable && ours) {
+    const bool lives = previous && (!previous->expires_at || clock_.now() < *previous->expires_at);
+    if (lives && previous->renewable && ours) {
       auto renewed = renew(call, *previous);
       if (renewed) return renewed;
       if (settings_.login == VaultLogin::token) return renewed;

@@ -164,7 +164,11 @@ struct World {
   }
   void add_bundle(std::uint64_t begin, std::uint64_t end, JsonNote manifest) {
     Lines checkpoints;
-    for (const auto& each : notes) checkpoints.push_back(json_text(each));
+    for (const auto& each : notes) {
+      const auto size = Checkpoint::parse(each.substr(0, each.find("\n\n") + 1))->size;
+      const bool is_here = size >= begin && size <= end;
+      if (is_here || size == leaves.size()) checkpoints.push_back(json_text(each));
+    }
     manifest.text("checkpoint", notes.back()).raw("checkpoints", list_of(checkpoints));
     manifest.text("createdAt", time_of(8));
     manifest.text("begin", std::to_string(begin)).text("end", std::to_string(end));

@@ -240,6 +240,21 @@ TEST(CurlClient, GoesPastProxiesToLoopback) {
   EXPECT_EQ(std::string_view(answer->body), "direct");
 }
 
+// Whoever is there, or nobody: the proxy, which is not there, would be named.
+TEST(CurlClient, GoesPastProxiesToTheMetadataServicesOfClouds) {
+  ::setenv("http_proxy", "http://127.0.0.1:1", 1);
+  for (const auto* const host :
+       {"169.254.169.254", "[fd00:ec2::254]", "[fd00:ec2::23]", "metadata.google.internal"}) {
+    auto call = call_to(1, "/");
+    call.url = fmt::format("http://{}:1/", host);
+    call.timeout = std::chrono::milliseconds(200);
+    const auto answer = make_http_client()->send(call);
+    const auto said = answer ? std::string() : answer.error().message;
+    EXPECT_EQ(said.find("127.0.0.1"), std::string::npos) << host << said;
+  }
+  ::unsetenv("http_proxy");
+}
+
 TEST(CurlClient, SpeaksOverAUnixSocket) {
   const auto path = testing::TempDir() + fmt::format("betrace-net-{}.sock", getpid());
   ScriptedServer server(

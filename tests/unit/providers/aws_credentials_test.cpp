@@ -22,6 +22,7 @@ class ScriptedSource final : public CredentialSource {
   struct State {
     std::atomic<int> loads = 0;
     std::atomic<bool> changed = false;
+    std::chrono::steady_clock::time_point deadline;
     std::mutex mutex;
     Result<std::optional<AwsCredentials>> next = std::nullopt;
     std::function<void()> before;
@@ -34,8 +35,9 @@ class ScriptedSource final : public CredentialSource {
   ScriptedSource(State& state, std::string where) : state_(state), where_(std::move(where)) {}
   std::string description() const override { return where_; }
   bool has_changed() const override { return state_.changed; }
-  Result<std::optional<AwsCredentials>> load(const CallContext&) override {
+  Result<std::optional<AwsCredentials>> load(const CallContext& by) override {
     ++state_.loads;
+    state_.deadline = by.deadline;
     state_.changed = false;
     if (state_.before) state_.before();
     const std::lock_guard lock(state_.mutex);
@@ -126,6 +128,18 @@ TEST_F(AwsCredentialCacheTest, WhenARefreshFailsThoseStillValidServeOnWithAPause
   EXPECT_EQ(id(), "error: STS is down");
   first_.set(lasting("b", minutes(60)));
   EXPECT_EQ(id(), "b");
+}
+
+TEST_F(AwsCredentialCacheTest, ARefreshLeavesHalfOfTheTimeToTheCallThatTheOldOnesCanServe) {
+  first_.set(lasting("a", minutes(60)));
+  CallContext bounded = call;
+  bounded.deadline = clock_.steady_now() + seconds(4);
+  ASSERT_TRUE(cache_.get(bounded));
+  EXPECT_EQ(first_.deadline, bounded.deadline) << "there are no others";
+  clock_.advance(minutes(57));
+  bounded.deadline = clock_.steady_now() + seconds(4);
+  ASSERT_TRUE(cache_.get(bounded));
+  EXPECT_EQ(first_.deadline, bounded.deadline - seconds(2));
 }
 
 TEST_F(AwsCredentialCacheTest, ThoseOfAShortLifeAreLoadedAnewInItsLastThird) {

@@ -177,6 +177,21 @@ TEST_F(AwsRemoteTest, AnInstanceWithoutThemSaysWhy) {
   EXPECT_EQ(host.seen().size(), before);
 }
 
+TEST_F(AwsRemoteTest, AnInstanceThatHadThemOrIsBusyIsAnOutage) {
+  InstanceCredentials its(environment());
+  ASSERT_TRUE(its.load(call));
+  host.add_trouble({.path = "/latest/api/token", .delay = std::chrono::seconds(2)});
+  const auto silent = its.load(call);
+  ASSERT_FALSE(silent);
+  EXPECT_EQ(silent.error().code, ErrorCode::kms_unavailable);
+  EXPECT_TRUE(its.load(call));
+  for (const int status : {429, 503}) {
+    InstanceCredentials fresh(environment());
+    host.add_trouble({.path = "/latest/api/token", .status = status});
+    EXPECT_EQ(fresh.load(call).error().code, ErrorCode::kms_unavailable) << status;
+  }
+}
+
 TEST_F(AwsRemoteTest, SsoGivesARoleForTheTokenOfTheLogIn) {
   const SsoRequest request{.profile = "corp",
                            .session = "session",
@@ -260,6 +275,16 @@ TEST_F(AwsProcessTest, IsKilledAtTheDeadline) {
   const auto path = folder.path() + "/program";
   std::ofstream(path) << "exec sleep 600";
   const auto found = run_credential_process("/bin/sh " + path, late, clock);
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kms_timeout);
+}
+
+TEST_F(AwsProcessTest, IsKilledAtTheDeadlineThoughItHasClosedItsOutput) {
+  CallContext soon = call;
+  soon.deadline = system_clock().steady_now() + std::chrono::milliseconds(50);
+  const auto path = folder.path() + "/program";
+  std::ofstream(path) << "exec >&-; exec sleep 600";
+  const auto found = run_credential_process("/bin/sh " + path, soon, system_clock());
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().code, ErrorCode::kms_timeout);
 }

@@ -200,6 +200,11 @@ TEST(AwsServiceUrl, HasFipsAndDualStackOfEachPartition) {
             "https://kms.eu-west-1.api.aws");
   EXPECT_EQ(aws_service_url("kms", "us-gov-west-1", {.fips = true, .dual_stack = true}),
             "https://kms-fips.us-gov-west-1.api.aws");
+  // As botocore 1.40 has it.
+  EXPECT_EQ(aws_service_url("sts", "us-gov-west-1", {.fips = true}),
+            "https://sts.us-gov-west-1.amazonaws.com");
+  EXPECT_EQ(aws_service_url("kms", "us-gov-west-1", {.fips = true}),
+            "https://kms-fips.us-gov-west-1.amazonaws.com");
   EXPECT_EQ(aws_service_url("kms", "cn-north-1", {.dual_stack = true}),
             "https://kms.cn-north-1.api.amazonwebservices.com.cn");
 }

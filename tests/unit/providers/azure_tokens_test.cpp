@@ -260,6 +260,12 @@ TEST(AzureSettings, NameWhatIsMissingOrWrong) {
   world.settings["azure.keyvault.key-name"] = std::string(128, 'k');
   EXPECT_TRUE(refusal().contains("1 to 127 letters"));
   world.settings.erase("azure.keyvault.key-name");
+  for (const std::string key :
+       {"azure.keyvault.ca-file", "azure.keyvault.client-certificate-file"}) {
+    world.settings[key] = "/nowhere/x.pem";
+    EXPECT_TRUE(refusal().starts_with(key + "=/nowhere/x.pem: No such file")) << refusal();
+    world.settings.erase(key);
+  }
   for (const auto* uri : {"http://localhost.example.com", "http://127.example.com"}) {
     world.settings["azure.keyvault.uri"] = uri;
     EXPECT_TRUE(refusal().ends_with("accepted is https://")) << uri;

@@ -50,6 +50,15 @@ TEST_F(GcpProviderTest, AnOutageOfRandomBytesIsNoReasonToDoWithoutThemForGood) {
   EXPECT_EQ(google.count("generateRandomBytes"), 2U);
 }
 
+TEST_F(GcpProviderTest, ALogInThatFailedIsNoReasonToDoWithoutGooglesRandomBytes) {
+  google.have_hsms(true);
+  const auto its = provider();
+  google.add_trouble({.path = "token", .status = 400});
+  EXPECT_FALSE(its->generate_data_key(call, context));
+  EXPECT_TRUE(its->generate_data_key(call, context));
+  EXPECT_EQ(google.count("generateRandomBytes"), 1U);
+}
+
 TEST_F(GcpProviderTest, AnAnswerThatItsChecksumDoesNotFitIsNotUsed) {
   google.have_hsms(true);
   const auto its = provider();

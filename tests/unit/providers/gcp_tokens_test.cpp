@@ -263,6 +263,11 @@ TEST(GcpSettings, NameWhatIsMissingOrWrong) {
   world.settings["gcp.kms.location"] = "eu/west";
   EXPECT_EQ(refusal(), "gcp.kms.location='eu/west': accepted are 1 to 63 letters, digits and -_.:");
   world.settings.erase("gcp.kms.location");
+  world.settings["gcp.kms.credentials-file"] = "/nowhere/x.json";
+  EXPECT_EQ(refusal(),
+            "gcp.kms.credentials-file=/nowhere/x.json: No such file or directory; accepted is a "
+            "file of Google's credentials");
+  world.settings.erase("gcp.kms.credentials-file");
   world.settings.erase("gcp.kms.project-id");
   EXPECT_TRUE(refusal().starts_with("gcp.kms.project-id is not set"));
   world.variables["GOOGLE_CLOUD_PROJECT"] = "p";
