@@ -39,21 +39,24 @@ std::optional<std::uint64_t> decimal(std::string_view text) {
   return number;
 }
 
-bool is_signed_by(std::string_view line, const NoteKey& key, std::string_view text) {
-  if (!line.starts_with(signature_mark)) return false;
+enum class By : std::uint8_t { key, others, nobody };
+
+// Whose signature of `text` a line is. One under the key's name and hash that does not verify is
+// nobody's, as what is no signature at all.
+By signer_of(std::string_view line, const NoteKey& key, std::string_view text) {
+  if (!line.starts_with(signature_mark)) return By::nobody;
   line.remove_prefix(signature_mark.size());
-  const auto blank = line.find(' ');
-  if (blank == std::string_view::npos || line.substr(0, blank) != key.name) return false;
-  const auto bytes = base64_decode(line.substr(blank + 1));
-  if (!bytes || bytes->size() != hash_bytes + SignatureBytes().size()) return false;
+  const auto blank = std::min(line.find(' '), line.size());
+  const auto bytes = base64_decode(line.substr(std::min(blank + 1, line.size())));
+  if (!bytes || bytes->size() <= hash_bytes) return By::nobody;
   std::uint32_t hash = 0;
   for (std::size_t i = 0; i < hash_bytes; ++i) hash = hash << 8 | (*bytes)[i];
-  if (hash != key.hash()) return false;
-  VerifyJob job{.public_key = key.public_key,
-                .payload = as_bytes(text),
-                .signature = ByteView(*bytes).subspan(hash_bytes)};
+  if (line.substr(0, blank) != key.name || hash != key.hash()) return By::others;
+  const auto signature = ByteView(*bytes).subspan(hash_bytes);
+  if (signature.size() != SignatureBytes().size()) return By::nobody;
+  VerifyJob job{.public_key = key.public_key, .payload = as_bytes(text), .signature = signature};
   sodium_signer().verify({&job, 1});
-  return job.valid;
+  return job.valid ? By::key : By::nobody;
 }
 
 }  // namespace
@@ -148,11 +151,15 @@ Result<std::string> open_note(std::string_view note, const NoteKey& key) {
   const auto text = note.substr(0, split + 1);
   auto signatures = note.substr(split + 2);
   std::size_t count = 0;
+  bool is_signed = false;
   while (!signatures.empty()) {
     const auto line = take_line(signatures);
     if (!line || ++count > signatures_max) return malformed("note: the signatures are cut off");
-    if (is_signed_by(*line, key, text)) return std::string(text);
+    const auto by = signer_of(*line, key, text);
+    if (by == By::nobody) return malformed("note: a signature is wrong");
+    is_signed = is_signed || by == By::key;
   }
+  if (is_signed) return std::string(text);
   return malformed(fmt::format("note: it has no valid signature by {}", key.name));
 }
 

@@ -74,6 +74,19 @@ TEST(Note, SignaturesOfOthersArePassedOver) {
   EXPECT_FALSE(open_note(note.substr(0, note.size() - ours.size()), log.key));
 }
 
+TEST(Note, EverySignatureIsOneAndThoseOfTheKeyAreGood) {
+  const LogKey log;
+  const auto note = log.note("hello\n"), other = log.note("others\n");
+  const auto wrong = other.substr(other.find("\n\n") + 2);
+  for (const auto& line : {wrong, std::string("\u2014 witness.example !\n"), std::string("x\n"),
+                           std::string("\u2014 witness.example AAAAAA==\n")}) {
+    EXPECT_FALSE(open_note(note + line, log.key)) << line;
+    auto before = note;
+    EXPECT_FALSE(open_note(before.insert(note.find("\n\n") + 2, line), log.key)) << line;
+  }
+  EXPECT_FALSE(open_note(note + "\u2014 cut", log.key));
+}
+
 TEST(Checkpoint, IsTheSameAfterItWasWrittenSignedAndRead) {
   const LogKey log;
   const auto checkpoint = some_checkpoint();
