@@ -23,7 +23,7 @@ except ImportError:
 
 SPAN_TYPE = "application/vnd.betrace.compliance-span.v1+json"
 SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: Ed25519; 32 bytes follow
-INTEGER_MAX, DEPTH_MAX = 2**53 - 1, 32
+INTEGER_MAX, DEPTH_MAX, NOTE_MAX, SIGNATURES_MAX = 2**53 - 1, 32, 64 << 10, 100
 Checkpoint = namedtuple("Checkpoint", "size root time")
 
 
@@ -116,7 +116,7 @@ def canonical(value):
 
 def field(record, name, kind, optional=False):
     value = record.get(name) if isinstance(record, dict) else None
-    need(type(value) is kind or optional and value is None,
+    need(type(value) is kind or optional and name not in record,
          f"{name} is missing, or not of the type it has to be")
     return value
 
@@ -157,6 +157,13 @@ def moment(text, what="timestamp"):
     return days * 86_400 + (hour * 60 + minute - offset) * 60 + second, decimals.rstrip("0")
 
 
+def own_time(text, what):
+    """A moment that the service itself wrote down: in UTC, to the millisecond."""
+    need(isinstance(text, str) and re.fullmatch(r"[^.]{17}[0-5]\d\.\d{3}Z", text, re.ASCII),
+         f"{what} is not RFC 3339 in UTC with three decimals")
+    return moment(text, what)
+
+
 def signed_by(key, signature, data):
     try:
         key.verify(signature, data)
@@ -174,11 +181,14 @@ def open_envelope(envelope, kind, keys, what):
     """The payload of a DSSE envelope, and the id of the key that signed it."""
     need(field(envelope, "payloadType", str) == kind, f"{what} is not of type {kind}")
     body = unb64(field(envelope, "payload", str), f"the payload of {what}")
-    for each in field(envelope, "signatures", list):
-        signer, signature = field(each, "keyid", str), unb64(field(each, "sig", str), "sig", 64)
-        if signer in keys and signed_by(keys[signer], signature, pae(kind, body)):
-            return read_json(body), signer
-    raise Refused(f"{what} is not signed by a key of the service")
+    signatures = field(envelope, "signatures", list)
+    need(len(envelope) == 3 and len(signatures) == 1 and isinstance(signatures[0], dict)
+         and len(signatures[0]) == 2, f"{what} has other fields, or signatures, than it has to have")
+    signer = field(signatures[0], "keyid", str)
+    signature = unb64(field(signatures[0], "sig", str), "sig", 64)
+    need(signer in keys and signed_by(keys[signer], signature, pae(kind, body)),
+         f"{what} is not signed by a key of the service")
+    return read_json(body), signer
 
 
 def spki(text):
@@ -202,6 +212,8 @@ def is_revoked(record):
     status = field(record, "status", str)
     need(status in ("ACTIVE", "DEPRECATED", "REVOKED", "DESTROYED"), "the status of a key is none")
     need((status == "REVOKED") == ("revokedAt" in record), "REVOKED and revokedAt go together")
+    if status == "REVOKED":
+        own_time(record["revokedAt"], f"revokedAt of {record['keyId']}")
     return status == "REVOKED"
 
 
@@ -223,14 +235,16 @@ class LogKey:
         data = unb64(data, "the log key", 33)
         self.hash = hashlib.sha256(self.name.encode() + b"\n" + data).digest()[:4]
         need(data[0] == 1 and self.hash.hex() == said, "the log key is not what its hash says")
+        need(re.fullmatch(r"[^+\0-\x20]+", self.name), "the log key has no name, or blanks in it")
         self.key = Ed25519PublicKey.from_public_bytes(data[1:])
 
 
 def read_checkpoint(note, log_key, tenant, what="a checkpoint"):
-    need(isinstance(note, str), f"{what} is no text")
+    need(isinstance(note, str) and len(note.encode()) <= NOTE_MAX, f"{what} is no text, or long")
     text, _, signatures = note.rpartition("\n\n")
-    good = False
-    for line in signatures.split("\n")[:-1]:
+    good, lines = False, signatures.split("\n")[:-1]
+    need(len(lines) <= SIGNATURES_MAX, f"{what} has too many signatures")
+    for line in lines:
         mark, name, data = (line.split(" ", 2) + ["", ""])[:3]
         data = unb64(data, f"the signature of {what}")
         need(mark == "\u2014" and len(data) > 4, f"{what} is no signed note")
@@ -241,8 +255,7 @@ def read_checkpoint(note, log_key, tenant, what="a checkpoint"):
     lines = text.split("\n")
     need(len(lines) == 4 and lines[3].startswith("time "), f"{what} is not of four lines")
     need(lines[0] == f"{log_key.name}/{tenant}", f"{what} is of another log or tenant")
-    moment(lines[3][5:], f"the time of {what}")
-    need(lines[3].endswith("Z"), f"the time of {what} is not in UTC")
+    own_time(lines[3][5:], f"the time of {what}")
     return Checkpoint(whole(lines[1]), unb64(lines[2], "a root", 32), lines[3][5:])
 
 

@@ -17,8 +17,8 @@ import sys
 
 from evidence_format import (SPKI_PREFIX, LogKey, Refused, Tree, check_span, continues,
                              control_form, ed25519, field, framework_form, is_revoked, key_id,
-                             moment, need, open_envelope, read_checkpoint, read_json, spki, unb64,
-                             whole)
+                             moment, need, open_envelope, own_time, read_checkpoint, read_json,
+                             spki, unb64, whole)
 
 FORMAT = "betrace-evidence-bundle/1"
 KEY_TYPE = "application/vnd.betrace.public-key.v1+json"
@@ -59,15 +59,12 @@ class Bundle:
 
     def read_manifest(self):
         """Step 1. Whose keys sign is in what they sign: read first, believed when they did."""
-        line = self.file.readline(HEAD_MAX)
+        line = self.file.readline(HEAD_MAX + 1)
         need(line.endswith(b"\n"), "the first line has no end")
         head = read_json(line[:-1], exact=True)
         need(field(head, "format", str) == FORMAT, f"the format is not {FORMAT}")
         envelope = field(head, "manifest", dict)
-        signatures = field(envelope, "signatures", list)
-        need(len(head) == 2 and len(envelope) == 3 and len(signatures) == 1
-             and isinstance(signatures[0], dict) and len(signatures[0]) == 2,
-             "the first line has other fields, or signatures, than it has to have")
+        need(len(head) == 2, "the first line has other fields than it has to have")
         body = read_json(unb64(field(envelope, "payload", str), "the payload of the manifest"))
         records = {key_id(each): each for each in field(body, "serviceKeys", list)}
         need(len(records) == len(body["serviceKeys"]), "a service key is there twice")
@@ -76,6 +73,7 @@ class Bundle:
         self.manifest, signer = open_envelope(envelope, BUNDLE_TYPE, self.service_keys,
                                               "the manifest")
         self.tenant, self.signer = field(body, "tenantId", str), spki(records[signer]["publicKey"])
+        need(re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", self.tenant), "tenantId is no tenant's name")
         need(self.pins[0] in (None, self.signer),
              "the manifest is signed by another service key than the one that was given")
 
@@ -102,7 +100,7 @@ class Bundle:
         self.begin, self.end = whole(manifest.get("begin")), whole(manifest.get("end"))
         need(self.begin <= self.end <= newest.size, "begin, end and the size are not in order")
         self.period = [field(manifest, name, str, optional=True) for name in ("from", "to")]
-        self.bounds = [None if text is None else moment(text, "from or to")
+        self.bounds = [None if text is None else own_time(text, "from or to")
                        for text in self.period]
         need(self.period != [None, None] or (self.begin, self.end) == (0, newest.size),
              "there is no period, and yet leaves are left out")
@@ -120,6 +118,9 @@ class Bundle:
                                         for each in same if moment(each.time) < limit), default=0)
         if self.held_note is not None:
             self.held = self.note(self.held_note, "the checkpoint that was given")
+        said = field(manifest, "consistency", dict, optional=True)
+        self.proof = None if said is None else (whole(said.get("first")), [
+            unb64(each, "a hash of the proof", 32) for each in field(said, "proof", list)])
         self.right, self.tree = field(manifest, "right", list), Tree()
         self.tree.fill(self.begin, field(manifest, "left", list), "left")
 
@@ -168,9 +169,10 @@ class Bundle:
         form = framework_form(group[0]), control_form(group[1])
         if form in self.spelling or len(self.spelling) < GROUPS_MAX:
             group = self.spelling.setdefault(form, group)
-        group += (field(span, "outcome", str, optional=True) or "-",)
-        if group not in self.groups and len(self.groups) >= GROUPS_MAX:
-            group = "others", "others", "others"
+        else:
+            group = "others", "others"
+        outcome = span.get("outcome")
+        group += (outcome if outcome in ("success", "failure") else "other",)
         self.groups[group] = self.groups.get(group, 0) + 1
 
     def compare(self):
@@ -194,11 +196,9 @@ class Bundle:
                  f" that was given, of {held.size} leaves: they cannot be compared")
             self.consistent = False  # the log had these leaves, and later had fewer
         elif held and self.consistent is None:
-            said = field(self.manifest, "consistency", dict, optional=True)
-            need(said and whole(said.get("first")) == held.size, "the bundle has no proof from"
+            need(self.proof and self.proof[0] == held.size, "the bundle has no proof from"
                  f" {held.size} leaves on: have it exported with the checkpoint that was given")
-            self.consistent = continues(held, newest, [
-                unb64(each, "a hash of the proof", 32) for each in field(said, "proof", list)])
+            self.consistent = continues(held, newest, self.proof[1])
         need(self.consistent is not False, "the log does not continue the checkpoint that was"
              " given: spans were changed or dropped before it")
 

@@ -10,6 +10,7 @@
 #include "app/progress.h"
 #include "base/crypto.h"
 #include "base/durable_file.h"
+#include "base/encoding.h"
 #include "base/try.h"
 #include "evidence/bundle.h"
 #include "evidence/bundle_lines.h"
@@ -56,7 +57,7 @@ Result<BundleTrust> trust_of(const VerifyEvidenceOptions& options) {
   }
   if (!options.checkpoint.empty()) {
     auto note = TRY(read_whole_file(options.checkpoint));
-    if (!note || !note->contains(before_signatures)) {
+    if (!note || !is_valid_utf8(*note) || !note->contains(before_signatures)) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("--checkpoint: there is no checkpoint in {}", options.checkpoint));
     }

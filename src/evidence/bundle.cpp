@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include <boost/json/array.hpp>
@@ -25,6 +26,7 @@ namespace {
 using boost::json::value;
 
 constexpr std::size_t problems_max = 100;
+constexpr std::uint64_t size_max = 999'999'999'999'999'999;  // of a log: 18 digits
 // Before every time that a checkpoint can say; SystemTime::min() cannot be written.
 constexpr SystemTime never_trusted = std::chrono::sys_days(std::chrono::January / 1 / 0);
 
@@ -33,18 +35,27 @@ std::unexpected<Error> malformed(std::string message) {
 }
 
 std::optional<std::uint64_t> decimal_of(const value& object, std::string_view name) {
-  return parse_decimal(text_of(object, name));
+  const auto number = parse_decimal(text_of(object, name));
+  return number && *number <= size_max ? number : std::nullopt;
 }
 
-const boost::json::array& list_of(const value& object, std::string_view name) {
-  static const boost::json::array none;
+// A time of the service's own is in UTC, to the millisecond.
+std::optional<SystemTime> own_time(std::string_view text) {
+  const auto time = parse_utc_time(text);
+  return time && rfc3339(*time) == text ? time : std::nullopt;
+}
+
+// Nothing when it is no list, or not there.
+const boost::json::array* list_of(const value& object, std::string_view name) {
   const auto* const found = object.is_object() ? object.get_object().if_contains(name) : nullptr;
-  return found != nullptr && found->is_array() ? found->get_array() : none;
+  return found != nullptr ? found->if_array() : nullptr;
 }
 
 std::optional<std::vector<Digest>> hashes_of(const value& object, std::string_view name) {
+  const auto* const list = list_of(object, name);
+  if (list == nullptr) return std::nullopt;
   std::vector<Digest> hashes;
-  for (const auto& each : list_of(object, name)) {
+  for (const auto& each : *list) {
     const auto bytes = each.is_string() ? base64_decode(each.get_string()) : std::nullopt;
     if (!bytes || bytes->size() != sizeof(Digest)) return std::nullopt;
     std::ranges::copy(*bytes, hashes.emplace_back().begin());
@@ -66,14 +77,34 @@ std::string json_of(const value& object, std::string_view name) {
   return std::string(out);
 }
 
-bool is_revoked(const value& key) {
-  return text_of(key, "status") == key_status(KeyState::revoked) ||
-         key.get_object().contains("revokedAt");
+std::optional<KeyId> key_id_of(const value& key) {
+  const auto text = text_of(key, "keyId");
+  const auto id = KeyId::parse(text);
+  return id && id->str() == text ? std::optional(*id) : std::nullopt;
+}
+
+// The payload of an envelope by one of `keys`, written in the one way the service writes it: no
+// signature covers the rest of it.
+Result<OpenedEnvelope> open_own(const std::string& envelope, std::string_view type,
+                                const std::map<KeyId, Bytes>& keys) {
+  JsonDocument document;
+  if (!document.parse(envelope)) return malformed("it is missing");
+  const auto* const signatures = list_of(document.root(), "signatures");
+  if (signatures == nullptr || signatures->size() != 1)
+    return malformed("it has not one signature");
+  const auto id = KeyId::parse(text_of(signatures->front(), "keyid"));
+  const auto signature = base64_decode(text_of(signatures->front(), "sig"));
+  const auto key = id ? keys.find(*id) : keys.end();
+  if (key == keys.end() || !signature) return malformed("it is not by a key of the service");
+  auto opened = TRY(open_envelope(envelope, type, key->second));
+  const EnvelopeSignature by_service{*id, *signature};
+  if (dsse_envelope(type, opened.payload, {&by_service, 1}) == envelope) return opened;
+  return malformed("it is not written as the service writes it");
 }
 
 bool is_attested(const value& key, const Bytes& public_key, const std::string& tenant,
-                 const Bytes& service_key) {
-  const auto opened = open_envelope(json_of(key, "attestation"), public_key_type, service_key);
+                 const std::map<KeyId, Bytes>& service_keys) {
+  const auto opened = open_own(json_of(key, "attestation"), public_key_type, service_keys);
   JsonDocument document;
   return opened && document.parse(opened->payload) &&
          text_of(document.root(), "keyId") == text_of(key, "keyId") &&
@@ -87,25 +118,31 @@ bool is_known(std::string_view status) {
       [&](KeyState state) { return status == key_status(state); });
 }
 
-// The head that says the payload with the first of the envelope's signatures, as the service writes
-// it.
-std::string head_of(std::string_view payload, const KeyId& key, std::string_view envelope) {
-  JsonDocument document;
-  if (!document.parse(envelope)) return {};
-  const auto& signatures = list_of(document.root(), "signatures");
-  const auto signature =
-      signatures.empty() ? std::nullopt : base64_decode(text_of(signatures.front(), "sig"));
-  if (!signature) return {};
-  const EnvelopeSignature by_service{key, *signature};
-  return JsonNote()
-      .text("format", bundle_format)
-      .raw("manifest", dsse_envelope(bundle_type, payload, {&by_service, 1}))
-      .str();
+bool is_revoked(const value& key) {
+  return text_of(key, "status") == key_status(KeyState::revoked);
+}
+
+// What is wrong with what a key says of its status; empty: nothing. It says when it was revoked,
+// and only then.
+std::string fault_of_status(const value& key) {
+  const auto status = text_of(key, "status");
+  const bool says_when = key.get_object().contains("revokedAt");
+  if (is_known(status) && says_when == is_revoked(key) &&
+      (!says_when || own_time(text_of(key, "revokedAt")))) {
+    return {};
+  }
+  return fmt::format(
+      "its status is '{}'{}", status,
+      says_when ? fmt::format(", and it was revoked at '{}'", text_of(key, "revokedAt")) : "");
 }
 
 Result<Checkpoint> open_checkpoint(std::string_view note, const NoteKey& key,
                                    std::string_view tenant) {
-  auto checkpoint = TRY(Checkpoint::parse(TRY(open_note(note, key))));
+  const auto text = TRY(open_note(note, key));
+  auto checkpoint = TRY(Checkpoint::parse(text));
+  if (checkpoint.text() != text || checkpoint.size > size_max) {
+    return malformed("it is not written as the service writes it");
+  }
   if (checkpoint.origin == fmt::format("{}/{}", key.name, tenant)) return checkpoint;
   return malformed(fmt::format("it is of another log, '{}'", checkpoint.origin));
 }
@@ -131,7 +168,7 @@ Result<BundleVerifier> BundleVerifier::begin(std::string_view head, BundleTrust 
   BundleVerifier verifier;
   verifier.trust_ = std::move(trust);
   TRY(verifier.read(as_text(*payload)));
-  verifier.check_service_key(head, envelope);
+  verifier.read_service_keys(as_text(*payload), head, envelope);
   verifier.read_keys(as_text(*payload));
   verifier.read_checkpoints(as_text(*payload));
   return verifier;
@@ -144,21 +181,10 @@ Status BundleVerifier::read(std::string_view manifest) {
   }
   const auto& root = document.root();
   report_.tenant = text_of(root, "tenantId");
+  if (!TenantId::parse(report_.tenant)) complain({}, "manifest: tenantId is not a tenant's name");
   report_.created_at = text_of(root, "createdAt");
-  report_.from = text_of(root, "from");
-  report_.to = text_of(root, "to");
-  for (const auto& [name, bound] : {std::pair("from", &from_), std::pair("to", &to_)}) {
-    *bound = rfc3339_time(text_of(root, name));
-    if (!*bound && root.get_object().contains(name)) {
-      complain({}, fmt::format("manifest: {} is no time", name));
-    }
-  }
-  for (const auto* const name : {"left", "right", "checkpoints", "keys", "serviceKeys"}) {
-    const auto* const list = root.get_object().if_contains(name);
-    if (list == nullptr || !list->is_array()) {
-      complain({}, fmt::format("manifest: {} is not a list", name));
-    }
-  }
+  read_period("from", root, report_.from, from_);
+  read_period("to", root, report_.to, to_);
   const auto begin = decimal_of(root, "begin"), end = decimal_of(root, "end");
   if (!begin || !end || *begin > *end) return malformed("manifest: begin and end are no range");
   report_.begin = *begin;
@@ -172,87 +198,102 @@ Status BundleVerifier::read(std::string_view manifest) {
   auto log_key = NoteKey::parse(text_of(root, "logKey"));
   if (!log_key) return malformed("manifest: " + log_key.error().message);
   log_key_ = *std::move(log_key);
-  if (const auto first = decimal_of(
-          root.get_object().contains("consistency") ? root.at("consistency") : value(), "first")) {
-    auto proof = hashes_of(root.at("consistency"), "proof");
-    if (!proof) return malformed("manifest: consistency has no proof");
+  if (const auto* const said = root.get_object().if_contains("consistency")) {
+    const auto first = decimal_of(*said, "first");
+    auto proof = hashes_of(*said, "proof");
+    if (!first || !proof) return malformed("manifest: consistency is no size and proof");
     consistency_.emplace(*first, *std::move(proof));
-  }
-  for (const auto& each : list_of(root, "serviceKeys")) {
-    auto key = public_key_of(each);
-    const auto id = KeyId::parse(text_of(each, "keyId"));
-    if (key.empty() || !id) {
-      complain({}, "manifest: a service key is no Ed25519 key");
-    } else if (!is_revoked(each) && !service_keys_.emplace(*id, std::move(key)).second) {
-      complain({}, fmt::format("service key {}: it is listed twice", id->str()));
-    }
   }
   return {};
 }
 
-// The one that signed, where one did.
-void BundleVerifier::choose_service_key(std::string_view envelope) {
-  for (const auto& [id, key] : service_keys_) {
-    if (trust_.service_key && *trust_.service_key != key) continue;
-    const bool signed_it = open_envelope(envelope, bundle_type, key).has_value();
-    if (!service_key_.empty() && !signed_it) continue;
-    service_key_ = key;
-    service_key_id_ = id;
-    if (signed_it) return;
+void BundleVerifier::read_period(std::string_view name, const value& manifest, std::string& text,
+                                 std::optional<SystemTime>& time) {
+  if (!manifest.get_object().contains(name)) return;
+  text = text_of(manifest, name);
+  time = own_time(text);
+  if (!time) complain({}, fmt::format("manifest: '{}' is no time as the service writes it", name));
+}
+
+// And by which of them the manifest is.
+void BundleVerifier::read_service_keys(std::string_view manifest, std::string_view head,
+                                       const std::string& envelope) {
+  JsonDocument document;
+  if (!document.parse(manifest)) return;
+  std::set<KeyId> listed;
+  for (const auto& each : list_or_none(document.root(), "serviceKeys")) {
+    const auto id = key_id_of(each);
+    const auto key = public_key_of(each);
+    if (!id || key.empty()) {
+      complain({}, fmt::format("service key {}: it is no Ed25519 key", text_of(each, "keyId")));
+      continue;
+    }
+    if (const auto fault = fault_of_status(each); !fault.empty()) {
+      complain({}, fmt::format("service key {}: {}", id->str(), fault));
+    }
+    if (!listed.insert(*id).second) {
+      complain({}, fmt::format("service key {}: it is listed twice", id->str()));
+    }
+    if (!is_revoked(each)) service_keys_.emplace(*id, key);
+  }
+  Bytes signer;
+  if (const auto opened = open_own(envelope, bundle_type, service_keys_)) {
+    signer = service_keys_.at(opened->signed_by);
+  } else {
+    complain({}, "manifest: " + opened.error().message);
+  }
+  // What no signature covers is written in one way alone.
+  if (head != JsonNote().text("format", bundle_format).raw("manifest", envelope).str()) {
+    complain({}, "the first line is not written as the service writes it");
+  }
+  compare_pins(signer);
+}
+
+void BundleVerifier::compare_pins(const Bytes& signer) {
+  report_.service_key = base64_encode(ed25519_spki(signer));
+  report_.log_key = log_key_.text();
+  report_.service_key_pinned = trust_.service_key == signer;
+  report_.log_key_pinned = trust_.log_key == log_key_;
+  if (trust_.service_key && !report_.service_key_pinned) {
+    complain({}, "the service's key is not the one that you gave");
+  }
+  if (trust_.log_key && !report_.log_key_pinned) {
+    complain({}, "the log's key is not the one that you gave: " + report_.log_key);
+    log_key_ = *trust_.log_key;
   }
 }
 
-void BundleVerifier::check_service_key(std::string_view head, std::string_view envelope) {
-  choose_service_key(envelope);
-  report_.service_key_pinned = trust_.service_key.has_value();
-  report_.log_key_pinned = trust_.log_key.has_value();
-  report_.service_key = base64_encode(ed25519_spki(service_key_));
-  report_.log_key = log_key_.text();
-  if (service_key_.empty()) {
-    service_key_ = trust_.service_key.value_or(Bytes());
-    complain({}, trust_.service_key ? "the service's key is not the one that you gave"
-                                    : "manifest: there is no service key");
-  }
-  if (trust_.log_key && *trust_.log_key != log_key_) {
-    complain({}, "the log's key is not the one that you gave: " + log_key_.text());
-    log_key_ = *trust_.log_key;
-  }
-  const auto opened = open_envelope(envelope, bundle_type, service_key_);
-  if (!opened) return complain({}, "manifest: " + opened.error().message);
-  // What no signature covers is written in one way alone.
-  if (head != head_of(opened->payload, service_key_id_, envelope)) {
-    complain({}, "the first line is not written as the service writes it");
-  }
+// An empty list, and a complaint, where the manifest has none.
+const boost::json::array& BundleVerifier::list_or_none(const value& manifest,
+                                                       std::string_view name) {
+  static const boost::json::array none;
+  if (const auto* const list = list_of(manifest, name)) return *list;
+  complain({}, fmt::format("manifest: '{}' is no list", name));
+  return none;
 }
 
 void BundleVerifier::read_keys(std::string_view manifest) {
   JsonDocument document;
   if (!document.parse(manifest)) return;
-  for (const auto& each : list_of(document.root(), "keys")) {
-    const auto id = KeyId::parse(text_of(each, "keyId"));
+  for (const auto& each : list_or_none(document.root(), "keys")) {
+    const auto id = key_id_of(each);
     auto public_key = public_key_of(each);
     if (!id || public_key.empty()) {
       complain({}, fmt::format("key {}: it is no Ed25519 key", text_of(each, "keyId")));
       continue;
     }
-    const bool attested = std::ranges::any_of(service_keys_, [&](const auto& by) {
-      return is_attested(each, public_key, report_.tenant, by.second);
-    });
-    if (!attested) {
+    if (!is_attested(each, public_key, report_.tenant, service_keys_)) {
       complain({}, fmt::format("key {}: the service does not vouch for it", id->str()));
       continue;
     }
+    if (const auto fault = fault_of_status(each); !fault.empty()) {
+      complain({}, fmt::format("key {}: {}", id->str(), fault));
+    }
     Key key{.listed = {.id = *id, .status = text_of(each, "status")},
             .public_key = std::move(public_key)};
-    const bool says_when = each.get_object().contains("revokedAt");
-    const bool revoked = key.listed.status == key_status(KeyState::revoked);
-    if (!is_known(key.listed.status) || says_when != revoked) {
-      complain({}, fmt::format("key {}: its status is '{}'{}", id->str(), key.listed.status,
-                               says_when ? ", and it was revoked" : ""));
-    }
-    if (revoked) {
+    if (is_revoked(each)) {
       // One that says nothing of the time was never to be trusted.
-      key.listed.revoked_at = rfc3339_time(text_of(each, "revokedAt")).value_or(never_trusted);
+      key.listed.revoked_at = own_time(text_of(each, "revokedAt")).value_or(never_trusted);
     }
     if (!keys_.emplace(*id, std::move(key)).second) {
       complain({}, fmt::format("key {}: it is listed twice", id->str()));
@@ -274,11 +315,11 @@ void BundleVerifier::read_checkpoints(std::string_view manifest) {
     if (report_.checkpoint.size < report_.end)
       complain({}, "checkpoint: the log ends before 'end'");
     const bool all = report_.begin == 0 && report_.end == report_.checkpoint.size;
-    if (!from_ && !to_ && !all) {
+    if (report_.from.empty() && report_.to.empty() && !all) {
       complain({}, "leaves are left out, though the bundle is of no period");
     }
   }
-  for (const auto& each : list_of(root, "checkpoints")) {
+  for (const auto& each : list_or_none(root, "checkpoints")) {
     const auto older = open(each.is_string() ? std::string(each.get_string()) : "", "checkpoints");
     if (!older) continue;
     const auto& newest = report_.checkpoint;
@@ -353,6 +394,10 @@ void BundleVerifier::check_held() {
                                       report_.checkpoint.root, consistency_->second)
                        ? Held::consistent
                        : Held::contradicted;
+  }
+  // The log had these leaves, and later had fewer.
+  if (held_->size > report_.checkpoint.size && held_->time < report_.checkpoint.time) {
+    report_.held = Held::contradicted;
   }
   if (report_.held == Held::unproven) {
     complain({}, fmt::format("nothing links the checkpoint that you hold, of {} leaves, to this "

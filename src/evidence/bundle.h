@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "betrace/kms/clock.h"
 #include "betrace/kms/key.h"
 #include "betrace/kms/result.h"
@@ -93,8 +95,12 @@ class BundleVerifier {
   Status read(std::string_view manifest);
   void read_keys(std::string_view manifest);
   void read_checkpoints(std::string_view manifest);
-  void choose_service_key(std::string_view envelope);
-  void check_service_key(std::string_view head, std::string_view envelope);
+  void read_period(std::string_view name, const boost::json::value& manifest, std::string& text,
+                   std::optional<SystemTime>& time);
+  void read_service_keys(std::string_view manifest, std::string_view head,
+                         const std::string& envelope);
+  void compare_pins(const Bytes& signer);
+  const boost::json::array& list_or_none(const boost::json::value& manifest, std::string_view name);
   void complain(std::optional<std::uint64_t> leaf, std::string message);
   Checked check(std::string_view line, std::uint64_t index) const;
   std::string fault_of(const SignedSpan& span, std::uint64_t index) const;
@@ -107,8 +113,6 @@ class BundleVerifier {
   BundleTrust trust_;
   BundleReport report_;
   std::map<KeyId, Bytes> service_keys_;  // those that are not revoked
-  Bytes service_key_;                    // of these the one that signed
-  KeyId service_key_id_;
   NoteKey log_key_;
   std::map<KeyId, Key> keys_;
   // By framework and control in their one form: as they are spelt in the first leaf.

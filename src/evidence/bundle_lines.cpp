@@ -8,7 +8,7 @@
 namespace betrace::kms {
 namespace {
 
-constexpr std::size_t head_bytes_max = 256U << 20, line_bytes_max = 1U << 20;
+constexpr std::size_t head_bytes_max = 64U << 20, line_bytes_max = 1U << 20;
 
 }  // namespace
 

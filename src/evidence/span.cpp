@@ -220,7 +220,7 @@ SignedSpan SignedSpan::parse(const object& span) {
   }
   std::ranges::copy(*signature, made.signature.begin());
   auto key = KeyId::parse(made.key_text);
-  if (!key) return faulty("Malformed: keyId is not a key's id");
+  if (!key || key->str() != made.key_text) return faulty("Malformed: keyId is not a key's id");
   made.key = *key;
   auto owner = TenantId::parse(made.tenant);
   if (!owner) return faulty("Malformed: tenantId is not a tenant's name");

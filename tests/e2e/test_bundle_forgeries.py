@@ -152,7 +152,7 @@ FORGERIES = {
         lambda m: m.bundle(good(m, logKey=m.log_key().replace("test+", "test2+"))), "its hash"),
     "a checkpoint whose time is not in UTC": (
         lambda m: m.bundle(good(m, checkpoint=m.checkpoint(time="2026-11-27T02:00:00+01:00"))),
-        "not in UTC"),
+        "in UTC"),
     "a checkpoint without its time": (
         lambda m: m.bundle(good(m, checkpoint=m.checkpoint(time="yesterday"))), "not RFC 3339"),
     "checkpoints that are no list": (lambda m: m.bundle(good(m, checkpoints={})), "checkpoints"),
@@ -296,7 +296,7 @@ def test_both_count_by_control_whatever_its_spelling_and_in_the_period(tmp_path)
     for day, framework, control in ((10, "SOC 2", "cc6-1"), (11, "soc2", "CC6.1"),
                                     (12, "soc2", "CC6_1"), (13, "soc2", "CC7_1")):
         made.add(K2, timestamp=f"2026-11-{day}T12:00:00Z", framework=framework, control=control)
-    bundle = made.bundle(made.manifest(**{"from": "2026-11-11T00:00:00Z"}))
+    bundle = made.bundle(made.manifest(**{"from": "2026-11-11T00:00:00.000Z"}))
     (tmp_path / "bundle").write_bytes(bundle)
     ours, theirs = json.loads(run_ours(tmp_path / "bundle", "--json").stdout), verify(bundle).as_json()
     assert ours["byControl"] == [
