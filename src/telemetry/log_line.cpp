@@ -29,9 +29,12 @@ CodePoint decode_utf8(std::string_view text) {
   return {value, size};
 }
 
-// What a terminal or a log shipper may take for the end of a line or for a command.
+// What a terminal or a log shipper may take for the end of a line or for a command, and what turns
+// the text after it around.
 bool is_control(char32_t c) {
-  return c < 0x20 || (c >= 0x7F && c <= 0x9F) || c == 0x2028 || c == 0x2029;
+  const auto is_in = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
+  return c < 0x20 || is_in(0x7F, 0x9F) || is_in(0x200E, 0x200F) || is_in(0x2028, 0x202E) ||
+         is_in(0x2066, 0x2069);
 }
 
 void append_escaped(char32_t c, std::string& out) {

@@ -77,6 +77,7 @@ TEST(LogLine, AMessageCannotForgeASecondLine) {
   EXPECT_EQ(message_of("a\x1b[2Jb\x7f"), "a\\u001b[2Jb\\u007f");
   EXPECT_EQ(message_of("next\u0085line\u2028separator\u2029end"),
             "next\\u0085line\\u2028separator\\u2029end");
+  EXPECT_EQ(message_of("\u202eDEIFIREV\u2066\u200f"), "\\u202eDEIFIREV\\u2066\\u200f");
   EXPECT_EQ(message_of(std::string_view("a\0b", 3)), "a\\u0000b");
 }
 
